@@ -1,0 +1,1 @@
+"""Policies: language models that continue token ids."""

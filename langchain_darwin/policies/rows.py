@@ -1,0 +1,57 @@
+"""What the embedded policy asks of its memory of computed prefixes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(eq=False)
+class Row:
+    """One text being decoded.
+
+    Attributes:
+        tokens: All token ids of the text so far, including the newest one, whose keys and values are not computed
+            yet. The store appends to it in `step`.
+        prefilled: Prefix tokens that `open` computed for this row.
+        reused: Prefix tokens that `open` found in memory.
+    """
+
+    tokens: list[int]
+    prefilled: int = 0
+    reused: int = 0
+    slot: int = field(default=-1, repr=False)
+
+
+class RowStore(Protocol):
+    """Next-token logits of several texts, computing for each only what is not in memory.
+
+    Used by one thread only. `live` is the decode batch: `step` advances every live row by one token.
+    """
+
+    live: list[Row]
+
+    def free(self) -> int:
+        """How many more rows can be opened now."""
+        ...
+
+    def open(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[list[Row], torch.Tensor]:
+        """Make rows for `prefixes` live, at the end of `live`, in an order of the store's choosing.
+
+        Returns:
+            The new rows in the order of `prefixes`, and float32 logits `[len(prefixes), vocabulary]` of the token
+            that follows each prefix, in the same order.
+        """
+        ...
+
+    def step(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Append `tokens[i]` to `live[i]` for every live row; float32 logits `[len(live), vocabulary]` after it."""
+        ...
+
+    def close(self, rows: Sequence[Row]) -> None:
+        """Take rows out of `live` (which may reorder it) and keep what they computed for later prefixes."""
+        ...

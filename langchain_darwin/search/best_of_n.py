@@ -1,0 +1,31 @@
+"""Best-of-N: sample N answers, keep the one with the highest reward."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from langchain_darwin.policies.base import check_range
+from langchain_darwin.search.base import Grow, Outcome, Score, Steps, Task, ranked
+
+
+@dataclass(frozen=True)
+class BestOfN:
+    """`argmax_i r(x, y_i)` over `y_1..y_n ~ policy(x)` (paper, section 3.3: Exploitation A).
+
+    Costs n answers of policy tokens and n reward calls in one batch. The reward sees finished answers only.
+
+    Attributes:
+        n: Number of answers. Paper: 5, 10 and 15 (Table 1).
+    """
+
+    n: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse an impossible number of answers."""
+        check_range("n", self.n, low=1)
+
+    def run(self, task: Task) -> Steps:
+        """Sample, score, rank."""
+        beams = yield Grow(task.roots(self.n), last_roots=True)
+        beams = yield Score(beams)
+        return Outcome(tuple(ranked(beams)))
