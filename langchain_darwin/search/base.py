@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import random
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Proposal, Sampling
@@ -48,6 +48,11 @@ class Beam:
     def live(self) -> bool:
         """Whether it can still grow."""
         return self.finish is None
+
+    @property
+    def complete(self) -> bool:
+        """Whether it came to its own end, and was not cut by a deadline."""
+        return self.finish in ("stop", "length")
 
     def grown(self, growth: Growth) -> Beam:
         """The beam with a policy's new tokens; its reward is void unless nothing was added."""
@@ -230,6 +235,14 @@ class Search(Protocol):
     def run(self, task: Task) -> Steps:
         """Search for an answer to the task."""
         ...
+
+
+def describe(search: Search) -> dict[str, Any]:
+    """The search as JSON-able facts: its class name and its fields."""
+    name = type(search).__qualname__
+    if not is_dataclass(search) or isinstance(search, type):
+        return {"search": name, "config": repr(search)}
+    return {"search": name, **asdict(search)}
 
 
 @dataclass

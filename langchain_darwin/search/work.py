@@ -1,0 +1,128 @@
+"""The two kinds of work a search asks for, from request to answer, without the waiting in between."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from langchain_core.messages import AIMessage
+
+from langchain_darwin.policies.base import Growth, Job, Policy, Proposal
+from langchain_darwin.rewards.base import Reward
+from langchain_darwin.search.base import Beam, Grow, Grown, Score, Scored, Task, TokensDrawn, ranked
+
+
+@dataclass
+class Ledger:
+    """What a run has spent and seen.
+
+    Attributes:
+        prefilled: Prompt tokens the policy computed.
+        decoded: Tokens the policy drew, asides and thrown-away look-ahead included.
+        reused: Prompt tokens the policy had in memory.
+        judged: Texts that went to the reward.
+        beams: The latest state of every beam by id, asides left out.
+        scores: Rewards by response and whether it was complete; a text is judged once.
+    """
+
+    prefilled: int = 0
+    decoded: int = 0
+    reused: int = 0
+    judged: int = 0
+    beams: dict[int, Beam] = field(default_factory=dict)
+    scores: dict[tuple[tuple[int, ...], bool], float] = field(default_factory=dict)
+
+    def pay(self, costs: Iterable[Growth | Proposal]) -> None:
+        """Count what the policy computed."""
+        for cost in costs:
+            self.prefilled += cost.prefilled
+            self.reused += cost.reused
+            self.decoded += len(cost.tokens) if isinstance(cost, Growth) else 0
+
+    def see(self, beams: Iterable[Beam]) -> None:
+        """Remember beams that may become the answer."""
+        self.beams.update((beam.id, beam) for beam in beams if not beam.aside)
+
+    def best_so_far(self) -> list[Beam]:
+        """Complete answers by reward, then unfinished ones by reward, longer ones first among equals."""
+        beams = sorted(self.beams.values(), key=lambda beam: -len(beam.tokens))
+        rest = [beam for beam in beams if not beam.complete and beam.tokens]
+        return ranked(beam for beam in beams if beam.complete) + ranked(rest)
+
+
+class Growing:
+    """One `Grow`: beams to jobs, growths to beams."""
+
+    def __init__(
+        self, step: Grow, task: Task, policy: Policy, tokens_left: int | None, deadline: float | None
+    ) -> None:
+        """Choose the beams that can grow and share the tokens that are left among them."""
+        self.step, self.started = step, time.monotonic()
+        self.rows = [i for i, beam in enumerate(step.beams) if beam.live]
+        room = policy.context_length
+        self.full = [i for i in self.rows if len(step.beams[i].prompt) + len(step.beams[i].tokens) >= room]
+        self.rows = [i for i in self.rows if i not in self.full]
+        limit = step.tokens
+        if tokens_left is not None and self.rows:
+            share = max(1, tokens_left // len(self.rows))
+            limit = share if limit is None else min(limit, share)
+        sampling = step.sampling or task.sampling
+        beams = [step.beams[i] for i in self.rows]
+        self.jobs = [
+            Job(beam.prompt + beam.tokens, len(beam.prompt), sampling, beam.key, limit, deadline)
+            for beam in beams
+        ]
+
+    def drawn(self, job: int, tokens: Sequence[int]) -> TokensDrawn:
+        """The event for new tokens of one job."""
+        return TokensDrawn(self.step.beams[self.rows[job]].id, tuple(tokens))
+
+    def finish(self, growths: Sequence[Growth], ledger: Ledger) -> tuple[list[Beam], Grown]:
+        """The grown beams in the order of the request, entered in the ledger, and the event that tells of them."""
+        beams = list(self.step.beams)
+        for i in self.full:
+            beams[i] = beams[i].grown(Growth((), 0.0, "length"))
+        for i, growth in zip(self.rows, growths, strict=True):
+            beams[i] = beams[i].grown(growth)
+        ledger.see(beams)
+        ledger.pay(growths)
+        return beams, Grown(
+            tuple(beams),
+            prefilled=sum(growth.prefilled for growth in growths),
+            decoded=sum(len(growth.tokens) for growth in growths),
+            reused=sum(growth.reused for growth in growths),
+            seconds=time.monotonic() - self.started,
+            last_roots=self.step.last_roots,
+        )
+
+
+class Scoring:
+    """One `Score`: each different text that the reward may judge goes to it once in a run."""
+
+    def __init__(self, step: Score, reward: Reward, respond: Callable[[Beam], AIMessage], ledger: Ledger) -> None:
+        """Choose the texts that are new to the reward."""
+        self.step, self.reward, self.started = step, reward, time.monotonic()
+        fresh = {_text_key(beam): beam for beam in step.beams if self._may_judge(beam)}
+        self.keys = [key for key in fresh if key not in ledger.scores]
+        self.responses = [respond(fresh[key]) for key in self.keys]
+
+    def finish(self, scores: Sequence[float], ledger: Ledger) -> tuple[list[Beam], Scored]:
+        """The scored beams in the order of the request, entered in the ledger, and the event that tells of them."""
+        ledger.scores.update(zip(self.keys, scores, strict=True))
+        ledger.judged += len(self.keys)
+        beams = [
+            replace(beam, reward=ledger.scores[_text_key(beam)] if self._may_judge(beam) else None)
+            for beam in self.step.beams
+        ]
+        ledger.see(beams)
+        return beams, Scored(tuple(beams), len(self.keys), time.monotonic() - self.started)
+
+    def _may_judge(self, beam: Beam) -> bool:
+        if beam.complete:
+            return True
+        return self.reward.partial and len(beam.tokens) >= max(1, self.reward.min_tokens)
+
+
+def _text_key(beam: Beam) -> tuple[tuple[int, ...], bool]:
+    return beam.tokens, beam.complete
