@@ -107,7 +107,7 @@ class Propose:
 Request: TypeAlias = Grow | Score | Propose
 
 
-# Events: what happened, for traces, streams and live views. The runner emits the first four, searches the rest.
+# Events: what happened, for traces, streams and live views. The runner emits the first five and `Finished`, searches the rest.
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,14 @@ class Started:
     seed: int
     instruction: str
     prompt_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthStarted:
+    """A `Grow` is about to be answered (told only while tokens are watched)."""
+
+    beams: tuple[Beam, ...]
+    last_roots: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +210,7 @@ class Finished:
 
 
 Event: TypeAlias = (
-    Started | TokensDrawn | Grown | Scored | CycleStarted | Mutated | Replaced | Archived | Remark | Finished
+    Started | GrowthStarted | TokensDrawn | Grown | Scored | CycleStarted | Mutated | Replaced | Archived | Remark | Finished
 )
 
 

@@ -143,6 +143,8 @@ class Runner:
                     break
                 if isinstance(step, Grow):
                     growing = Growing(step, self.task, self.policy, self._tokens_left(), self._deadline)
+                    if self.watch:
+                        yield growing.begun()
                     reply, event = growing.finish((yield growing), self.ledger)
                     yield event
                 elif isinstance(step, Score):

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage
 
 from langchain_darwin.policies.base import Growth, Job, Policy, Proposal
 from langchain_darwin.rewards.base import Reward
-from langchain_darwin.search.base import Beam, Grow, Grown, Score, Scored, Task, TokensDrawn, ranked
+from langchain_darwin.search.base import Beam, Grow, Grown, GrowthStarted, Score, Scored, Task, TokensDrawn, ranked
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Ledger:
         reused: Prompt tokens the policy had in memory.
         judged: Texts that went to the reward.
         beams: The latest state of every beam by id, asides left out.
+        growing: Ids of the beams of the last `Grow`; other unfinished beams have been given up.
         scores: Rewards by response and whether it was complete; a text is judged once.
     """
 
@@ -31,6 +32,7 @@ class Ledger:
     reused: int = 0
     judged: int = 0
     beams: dict[int, Beam] = field(default_factory=dict)
+    growing: frozenset[int] = frozenset()
     scores: dict[tuple[tuple[int, ...], bool], float] = field(default_factory=dict)
 
     def pay(self, costs: Iterable[Growth | Proposal]) -> None:
@@ -45,9 +47,9 @@ class Ledger:
         self.beams.update((beam.id, beam) for beam in beams if not beam.aside)
 
     def best_so_far(self) -> list[Beam]:
-        """Complete answers by reward, then unfinished ones by reward, longer ones first among equals."""
+        """Complete answers by reward, then the unfinished ones still growing, by reward and then by length."""
         beams = sorted(self.beams.values(), key=lambda beam: -len(beam.tokens))
-        rest = [beam for beam in beams if not beam.complete and beam.tokens]
+        rest = [beam for beam in beams if beam.id in self.growing and not beam.complete and beam.tokens]
         return ranked(beam for beam in beams if beam.complete) + ranked(rest)
 
 
@@ -74,6 +76,10 @@ class Growing:
             for beam in beams
         ]
 
+    def begun(self) -> GrowthStarted:
+        """The event that tells which beams are about to grow."""
+        return GrowthStarted(tuple(self.step.beams), self.step.last_roots)
+
     def drawn(self, job: int, tokens: Sequence[int]) -> TokensDrawn:
         """The event for new tokens of one job."""
         return TokensDrawn(self.step.beams[self.rows[job]].id, tuple(tokens))
@@ -86,6 +92,7 @@ class Growing:
         for i, growth in zip(self.rows, growths, strict=True):
             beams[i] = beams[i].grown(growth)
         ledger.see(beams)
+        ledger.growing = frozenset(beam.id for beam in beams if not beam.aside) or ledger.growing
         ledger.pay(growths)
         return beams, Grown(
             tuple(beams),

@@ -1,0 +1,194 @@
+"""One invocation of the chat model: a prepared search, its events handed on, its outcome made a LangChain result."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import aclosing, closing
+from dataclasses import dataclass, field
+from typing import Any
+
+from langchain_core.messages import AIMessage, AIMessageChunk
+from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
+
+from langchain_darwin.errors import DarwinError
+from langchain_darwin.search.base import Beam, CycleStarted, Event, Finished, Grown, Outcome, Replaced
+from langchain_darwin.search.runner import Runner
+from langchain_darwin.stream import CommittedText
+
+logger = logging.getLogger(__name__)
+
+Observer = Callable[[Event], None]
+
+
+@dataclass
+class Call:
+    """One invocation under way.
+
+    Attributes:
+        runner: The search, ready to run.
+        observers: Called with every event, in order; one that raises is logged and left out from then on.
+        respond: Makes the final message's content and tool calls from a beam.
+        n: How many answers to return, best first.
+        outcome: What the search found, once it has ended.
+    """
+
+    runner: Runner
+    respond: Callable[[Beam], AIMessage]
+    observers: list[Observer] = field(default_factory=list)
+    n: int = 1
+    outcome: Outcome | None = None
+    _counts: dict[str, int] = field(default_factory=lambda: {"rounds": 0, "cycles": 0, "replacements": 0})
+    _started: float = field(default_factory=time.monotonic)
+
+    def invoke(self) -> ChatResult:
+        """Run the search to its end."""
+        with closing(self._events()) as events:
+            for _ in events:
+                pass
+        return self.result()
+
+    async def ainvoke(self) -> ChatResult:
+        """Run the search to its end without blocking."""
+        async with aclosing(self._aevents()) as events:
+            async for _ in events:
+                pass
+        return self.result()
+
+    def stream(self) -> Iterator[ChatGenerationChunk]:
+        """Run the search; the text that is certain as it becomes so, then the rest, then the facts."""
+        committed = self._committed()
+        with closing(self._events()) as events:
+            yield from (_piece(text) for event in events if (text := committed.feed(event)))
+        yield from self._last_chunks(committed)
+
+    async def astream(self) -> AsyncIterator[ChatGenerationChunk]:
+        """Like `stream`, without blocking."""
+        committed = self._committed()
+        async with aclosing(self._aevents()) as events:
+            async for event in events:
+                if text := committed.feed(event):
+                    yield _piece(text)
+        for chunk in self._last_chunks(committed):
+            yield chunk
+
+    def _committed(self) -> CommittedText:
+        self.runner.watch = True
+        return CommittedText(self.runner.task.text, self.runner.task.sampling.stop)
+
+    def _last_chunks(self, committed: CommittedText) -> Iterator[ChatGenerationChunk]:
+        message = self.result().generations[0].message
+        assert isinstance(message, AIMessage)
+        if rest := committed.rest(str(message.text)):
+            yield _piece(rest)
+        last = AIMessageChunk(
+            content="",
+            response_metadata=message.response_metadata,
+            usage_metadata=message.usage_metadata,
+            chunk_position="last",
+        )
+        yield ChatGenerationChunk(message=last)
+
+    def _events(self) -> Iterator[Event]:
+        """The search's events, after the observers have seen them."""
+        with closing(self.runner.run()) as events:
+            try:
+                for event in events:
+                    self._note(event)
+                    yield event
+            except DarwinError as error:
+                raise self._with_findings(error) from error.__cause__
+
+    async def _aevents(self) -> AsyncIterator[Event]:
+        async with aclosing(self.runner.arun()) as events:
+            try:
+                async for event in events:
+                    self._note(event)
+                    yield event
+            except DarwinError as error:
+                raise self._with_findings(error) from error.__cause__
+
+    def result(self) -> ChatResult:
+        """The `n` best answers, best first, with what the search found and cost."""
+        assert self.outcome is not None, "run the search to its end first"
+        return ChatResult(generations=[self._generation(beam) for beam in self.outcome.beams[: self.n]])
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case Grown():
+                self._counts["rounds"] += not all(beam.aside for beam in event.beams)
+            case CycleStarted():
+                self._counts["cycles"] += 1
+            case Replaced():
+                self._counts["replacements"] += 1
+            case Finished():
+                self.outcome = event.outcome
+        for observer in list(self.observers):
+            try:
+                observer(event)
+            except Exception:
+                logger.exception("%r raised on a search event and is left out from now on", observer)
+                self.observers.remove(observer)
+
+    def _with_findings(self, error: DarwinError) -> DarwinError:
+        """The error with the best answer so far: a failure late in a search loses nothing."""
+        found = self.runner.ledger.best_so_far()
+        error.best = self.respond(found[0]) if found else None
+        return error
+
+    def _generation(self, beam: Beam) -> ChatGeneration:
+        message = self.respond(beam)
+        message.usage_metadata = self._usage(beam)
+        message.response_metadata = {
+            "model_name": self.runner.policy.name,
+            "model_provider": "darwin",
+            "finish_reason": self._finish_reason(beam, message),
+            "darwin": self._facts(beam),
+        }
+        return ChatGeneration(message=message)
+
+    def _finish_reason(self, beam: Beam, message: AIMessage) -> str | None:
+        if self.runner.stopped:
+            return self.runner.stopped
+        return "tool_calls" if message.tool_calls else beam.finish
+
+    def _usage(self, beam: Beam) -> UsageMetadata:
+        """All policy tokens: `search` counts those of answers that were not returned."""
+        ledger, prompt = self.runner.ledger, len(self.runner.task.prompt)
+        read = max(ledger.prefilled, prompt)
+        return UsageMetadata(
+            input_tokens=read,
+            output_tokens=ledger.decoded,
+            total_tokens=read + ledger.decoded,
+            input_token_details=InputTokenDetails(cache_read=read - ledger.prefilled),
+            output_token_details=OutputTokenDetails(search=max(0, ledger.decoded - len(beam.tokens))),  # type: ignore[typeddict-unknown-key]
+        )
+
+    def _facts(self, beam: Beam) -> dict[str, Any]:
+        runner, ledger = self.runner, self.runner.ledger
+        seed_answer = self.outcome.seed if self.outcome else None
+        return {
+            "search": type(runner.search).__name__,
+            "seed": runner.task.seed,
+            "reward": beam.reward,
+            "seed_answer_reward": seed_answer.reward if seed_answer else None,
+            "instruction": beam.instruction,
+            "complete": beam.complete,
+            "stopped": runner.stopped,
+            **self._counts,
+            "tokens": {"prefilled": ledger.prefilled, "decoded": ledger.decoded, "reused": ledger.reused},
+            "judged": ledger.judged,
+            "seconds": round(time.monotonic() - self._started, 3),
+        }
+
+
+def response_message(beam: Beam, text: str, **parsed: Any) -> AIMessage:
+    """The message a reward sees; `finish_reason` is None while the text is still being written."""
+    facts = {"finish_reason": beam.finish if beam.complete else None, "tokens": len(beam.tokens)}
+    return AIMessage(content=text, response_metadata=facts, **parsed)
+
+
+def _piece(text: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))

@@ -1,0 +1,263 @@
+"""`ChatDarwin`: a search over a local policy, guided by a reward, as a LangChain chat model."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+import random
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any, Self
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from pydantic import ConfigDict, Field, SkipValidation, model_validator
+
+from langchain_darwin._version import __version__
+from langchain_darwin.call import Call, response_message
+from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError
+from langchain_darwin.messages import to_conversation
+from langchain_darwin.policies.base import Policy, Sampling, check_range
+from langchain_darwin.policies.transformers import TransformersPolicy
+from langchain_darwin.rewards.base import Reward, as_reward
+from langchain_darwin.search.base import Beam, Event, Search, Task, describe
+from langchain_darwin.search.darwin import Darwin
+from langchain_darwin.search.runner import Budget, Runner
+
+_PER_CALL = frozenset(
+    "model reward search temperature top_p top_k max_tokens min_tokens seed timeout budget_tokens n".split()
+)
+"""Fields that a call, or `bind`, may set for itself."""
+
+
+class ChatDarwin(BaseChatModel):
+    """Chat model that searches for the answer a reward likes best, by DARWIN (arXiv 2406.15193) or another search.
+
+    Setup:
+        Nothing beyond `pip install`: without `model` it uses the embedded SmolLM2-135M-Instruct.
+
+    Key init args:
+        model: Hub id or folder of a Hugging Face causal chat model, a `Policy`, or None for the embedded model.
+        reward: What a good answer is: a function `(messages, responses) -> list[float]`, a reward object, a
+            Hugging Face reward-model id, a list of rewards with weights, or "self" (the policy's own judgement;
+            weak on small models).
+        search: The algorithm and its settings, `Darwin()` by default; `BestOfN(n=5)`, ...
+        temperature, top_p, top_k, max_tokens, min_tokens, stop: How each answer is drawn.
+        seed: Same seed, same answer; None draws a new one for every call and reports it.
+        timeout: Seconds after which the best answer so far comes back.
+
+    Instantiate and invoke:
+        ```python
+        from langchain_darwin import ChatDarwin, Darwin
+
+        def concise(messages, responses):
+            return [-len(r.text) for r in responses]
+
+        model = ChatDarwin(reward=concise, search=Darwin(cycles=1), max_tokens=120, seed=7)
+        answer = model.invoke("Why is the sky blue?")
+        answer.text
+        answer.response_metadata["darwin"]["reward"]
+        ```
+
+    Response metadata:
+        `model_name`, `finish_reason` ("stop", "length", "tool_calls", or "timeout" and "budget" when a limit cut
+        the search short) and `darwin`: the search's name, seed, reward, rounds, replacements, tokens by kind,
+        judged texts and seconds, all JSON-able. `usage_metadata` counts every policy token of the search.
+    """
+
+    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+
+    model: SkipValidation[str | Path | Policy | None] = None
+    reward: SkipValidation[Any] = Field(default="self", exclude=True)
+    search: SkipValidation[Search] = Field(default_factory=Darwin)
+    temperature: float = 0.7
+    top_p: float = 1.0
+    top_k: int = 40
+    max_tokens: int = 512
+    min_tokens: int = 0
+    stop: list[str] | None = None
+    seed: int | None = None
+    timeout: float | None = None
+    budget_tokens: int | None = None
+    n: int = 1
+    streaming: bool = False
+    revision: str | None = None
+    device: str = "auto"
+    dtype: str = "auto"
+    trust_remote_code: bool = False
+    trace: str | Path | None = Field(default=None, exclude=True)
+    on_search_event: Callable[[Event], None] | None = Field(default=None, exclude=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            _check_names(values, {*cls.model_fields}, "ChatDarwin has no argument")
+        return values
+
+    @model_validator(mode="after")
+    def _check_values(self) -> Self:
+        self._sampling(None, {})
+        Budget(self.timeout, self.budget_tokens)
+        check_range("n", self.n, low=1)
+        as_reward(self.reward)
+        if isinstance(self.search, type) or not callable(getattr(self.search, "run", None)):
+            msg = f"search={self.search!r} is not a search; pass an instance, such as Darwin() or BestOfN(n=5)"
+            raise ConfigurationError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _set_darwin_version(self) -> Self:
+        self._add_version("langchain-darwin", __version__)
+        return self
+
+    @property
+    def _llm_type(self) -> str:
+        return "chat-darwin"
+
+    @property
+    def _identifying_params(self) -> Mapping[str, Any]:
+        """Everything that changes an answer; the key of LangChain's cache."""
+        return self._identity({})
+
+    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
+        own = {name: value for name, value in kwargs.items() if name in _PER_CALL}
+        rest = {name: value for name, value in kwargs.items() if name not in _PER_CALL}
+        return {**self._identity(own), "_type": self._llm_type, "stop": stop or self.stop, **rest}
+
+    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
+        params = LangSmithParams(
+            ls_provider="darwin",
+            ls_model_name=str(self._policy(kwargs).identity()["model"]),
+            ls_model_type="chat",
+            ls_temperature=kwargs.get("temperature", self.temperature),
+            ls_max_tokens=kwargs.get("max_tokens", self.max_tokens),
+        )
+        if stop or self.stop:
+            params["ls_stop"] = stop or self.stop
+        return params
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        return self._prepare(messages, stop, kwargs).invoke()
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs)
+        return await call.ainvoke()
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        for chunk in self._prepare(messages, stop, kwargs).stream():
+            if run_manager:
+                run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+            yield chunk
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs)
+        async with aclosing(call.astream()) as chunks:
+            async for chunk in chunks:
+                if run_manager:
+                    await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
+                yield chunk
+
+    def _prepare(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Call:
+        """Everything before the first token: loads the model at the first call, then takes about a millisecond."""
+        _check_names(kwargs, _PER_CALL, "a call of ChatDarwin takes no argument")
+        policy = self._policy(kwargs)
+        conversation = to_conversation(messages)
+        seed = self._setting("seed", kwargs)
+        seed = random.SystemRandom().getrandbits(31) if seed is None else seed
+        task = Task(conversation, policy.codec, self._sampling(stop, kwargs), seed)
+        if len(task.prompt) >= policy.context_length:
+            msg = (
+                f"the prompt has {len(task.prompt)} tokens and {policy.name} holds {policy.context_length} of prompt "
+                "and answer together; shorten or trim the messages (langchain_core.messages.trim_messages)"
+            )
+            raise ContextOverflowError(msg)
+
+        def respond(beam: Beam) -> AIMessage:
+            return response_message(beam, task.text(beam))
+
+        runner = Runner(
+            search=self._setting("search", kwargs),
+            task=task,
+            policy=policy,
+            reward=self._reward(kwargs).bind(policy),
+            messages=list(messages),
+            respond=respond,
+            budget=Budget(self._setting("timeout", kwargs), self._setting("budget_tokens", kwargs)),
+        )
+        observers = [self.on_search_event] if self.on_search_event else []
+        return Call(runner, respond, observers, self._setting("n", kwargs))
+
+    def _setting(self, name: str, kwargs: Mapping[str, Any]) -> Any:
+        value = kwargs.get(name)
+        return getattr(self, name) if value is None else value
+
+    def _policy(self, kwargs: Mapping[str, Any]) -> Policy:
+        """The policy of a call. Making one is cheap: weights and worker are shared process-wide."""
+        model = self._setting("model", kwargs)
+        if model is None or isinstance(model, str | Path):
+            return TransformersPolicy(
+                None if model is None else str(model),
+                revision=self.revision,
+                dtype=self.dtype,
+                device=self.device,
+                trust_remote_code=self.trust_remote_code,
+            )
+        return model
+
+    def _reward(self, kwargs: Mapping[str, Any]) -> Reward:
+        return as_reward(self._setting("reward", kwargs))
+
+    def _sampling(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> Sampling:
+        names = ("temperature", "top_p", "top_k", "max_tokens", "min_tokens")
+        stops = self.stop if stop is None else stop
+        return Sampling(**{name: self._setting(name, kwargs) for name in names}, stop=tuple(stops or ()))
+
+    def _identity(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        plain = ("temperature", "top_p", "top_k", "max_tokens", "min_tokens", "seed", "timeout", "budget_tokens", "n")
+        return {
+            "policy": self._policy(kwargs).identity(),
+            "reward": self._reward(kwargs).identity(),
+            "search": describe(self._setting("search", kwargs)),
+            **{name: self._setting(name, kwargs) for name in plain},
+            "stop": self.stop,
+        }
+
+
+def _check_names(values: Mapping[str, Any], known: set[str] | frozenset[str], complaint: str) -> None:
+    for name in values:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}"
+            msg = f"{complaint} {name!r}; {hint}"
+            raise InvalidRequestError(msg)
+
+
+__all__ = ["ChatDarwin"]
