@@ -61,10 +61,10 @@ def resolve_model(model: str | os.PathLike[str] | None) -> str | Path:
 def embedded_model_path() -> Path:
     """The folder of the embedded model, converted on the first call.
 
-    It holds `config.json`, `generation_config.json`, `model.safetensors`, the tokenizer and its chat template.
-    The weights are bfloat16, half the disk of float32. Rounding them moves the distribution of the next token by
-    6e-5 nats (mean KL divergence over 500 greedy tokens, float32 arithmetic; the likeliest token is the same in
-    99.2 %); computing in bfloat16 moves it by 9e-4.
+    It holds `config.json`, `generation_config.json`, `model.safetensors` and the tokenizer with its chat
+    template. The weights are bfloat16, half the disk of float32. Rounding them moves the distribution of the
+    next token by 6e-5 nats (mean KL divergence over 500 greedy tokens, float32 arithmetic; the likeliest token
+    is the same in 99.2 %); computing in bfloat16 moves it by 9e-4.
 
     Raises:
         ModelNotFound: The wheel is not installed.
@@ -96,8 +96,8 @@ def cache_folder() -> Path:
 def converted(gguf: Path, cache: Path, convert: Callable[[Path, Path], None]) -> Path:
     """The folder in `cache` with the converted `gguf`, named by its content; made if it is not there.
 
-    Any number of threads and processes may call this at once: one converts, the others wait for it. The folder
-    gets its name when it is complete, so a half-written one is never seen, and a broken attempt is done anew.
+    Any number of threads and processes may call this at once: one converts, the others wait for it. The
+    folder gets its name when it is complete, so a half-written one is never seen; a broken attempt is redone.
 
     Args:
         gguf: The file to convert.
@@ -135,9 +135,9 @@ def convert(gguf: Path, folder: Path) -> None:
             gguf.parent, gguf_file=gguf.name, dtype=torch.float32, local_files_only=True
         )
         # The weights are plain tensors now, yet the model calls itself quantised and would not be saved.
-        model.hf_quantizer = None
+        model.__dict__.pop("hf_quantizer", None)
         model.config.__dict__.pop("quantization_config", None)
-        model.to(torch.bfloat16).save_pretrained(folder)
+        model.bfloat16().save_pretrained(folder)
     _save_tokenizer(gguf, folder, model.config.max_position_embeddings)
 
 
