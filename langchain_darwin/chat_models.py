@@ -21,8 +21,8 @@ from langchain_darwin.call import Call, response_message
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError
 from langchain_darwin.messages import to_conversation
 from langchain_darwin.policies.base import Policy, Sampling, check_range
-from langchain_darwin.policies.transformers import TransformersPolicy
-from langchain_darwin.rewards.base import Reward, as_reward
+from langchain_darwin.rewards.adapters import as_reward
+from langchain_darwin.rewards.base import Reward
 from langchain_darwin.search.base import Beam, Event, Search, Task, describe
 from langchain_darwin.search.darwin import Darwin
 from langchain_darwin.search.runner import Budget, Runner
@@ -223,6 +223,8 @@ class ChatDarwin(BaseChatModel):
         """The policy of a call. Making one is cheap: weights and worker are shared process-wide."""
         model = self._setting("model", kwargs)
         if model is None or isinstance(model, str | Path):
+            from langchain_darwin.policies.transformers import TransformersPolicy
+
             return TransformersPolicy(
                 None if model is None else str(model),
                 revision=self.revision,

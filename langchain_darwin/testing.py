@@ -154,7 +154,7 @@ class ScriptedPolicy:
     def identity(self) -> Mapping[str, Any]:
         """The fields; a script is told from others by its code and what it refers to."""
         script = self.respond and digest(self.respond)
-        facts = {"policy": "scripted", "name": self.name, "respond": script, "words": list(self.words)}
+        facts = {"policy": "scripted", "model": self.name, "respond": script, "words": list(self.words)}
         return {**facts, "length": self.length, "context_length": self.context_length}
 
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:

@@ -168,7 +168,10 @@ class Policy(Protocol):
         ...
 
     def identity(self) -> Mapping[str, Any]:
-        """JSON-able facts that tell this policy from any other with different outputs; must not load weights."""
+        """JSON-able facts that tell this policy from any other with different outputs.
+
+        `"model"` is the model's name. Must not load weights.
+        """
         ...
 
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
