@@ -1,4 +1,4 @@
-"""Rewards: what a good answer is, as numbers; higher is better."""
+"""Rewards: what a good answer is, as numbers; higher is better. The names below are loaded when used."""
 
 from __future__ import annotations
 
@@ -10,10 +10,30 @@ if TYPE_CHECKING:
     from langchain_darwin.rewards.base import Reward, is_unfinished
     from langchain_darwin.rewards.checks import Score
     from langchain_darwin.rewards.combine import WeightedSum
+    from langchain_darwin.rewards.model import RewardModel
+    from langchain_darwin.rewards.rules import (
+        Complete,
+        Keywords,
+        LengthWindow,
+        Matches,
+        NoRefusal,
+        RepetitionPenalty,
+        ValidJson,
+    )
+    from langchain_darwin.rewards.self_reward import SelfReward
 
 __all__ = [
+    "Complete",
+    "Keywords",
+    "LengthWindow",
+    "Matches",
+    "NoRefusal",
+    "RepetitionPenalty",
     "Reward",
+    "RewardModel",
     "Score",
+    "SelfReward",
+    "ValidJson",
     "WeightedSum",
     "as_reward",
     "is_unfinished",
@@ -22,8 +42,17 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Complete": "rules",
+    "Keywords": "rules",
+    "LengthWindow": "rules",
+    "Matches": "rules",
+    "NoRefusal": "rules",
+    "RepetitionPenalty": "rules",
     "Reward": "base",
+    "RewardModel": "model",
     "Score": "checks",
+    "SelfReward": "self_reward",
+    "ValidJson": "rules",
     "WeightedSum": "combine",
     "as_reward": "adapters",
     "is_unfinished": "base",
@@ -33,12 +62,10 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    """The public names."""
     return __all__

@@ -1,0 +1,144 @@
+"""`reward="self"`: the policy judges its own answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from langchain_darwin.errors import ConfigurationError, ContextOverflowError, UnsupportedModelError
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, BaseMessage
+
+    from langchain_darwin.policies.base import Codec, Policy, Proposal
+
+QUESTION = "Is this a correct, helpful and clear answer to the last message? Reply with Yes or No."
+
+_PROMPT = """\
+Read this conversation and the answer that an assistant gave.
+
+[Conversation]
+{conversation}
+
+[Answer]
+{answer}
+
+{question}"""
+
+_YES = ("Yes", " Yes", "yes", " yes", "YES")
+_NO = ("No", " No", "no", " no", "NO")
+_ROLES = {"human": "User", "ai": "Assistant", "system": "System", "tool": "Tool"}
+
+
+@dataclass(frozen=True)
+class SelfReward:
+    """Log-odds that the policy says Yes rather than No when asked whether an answer is good; any real number.
+
+    `log sum_v p(v | judging prompt) - log sum_w p(w | judging prompt)`, v over the spellings of Yes that are
+    one token of the policy, w over those of No. It needs no second model. It costs one prefill of conversation
+    and answer, most of which the policy remembers if it judged the same text before, when it was shorter.
+
+    Weak on small models: those below about 3 billion parameters hardly tell a good answer from a bad one this
+    way. Prefer a reward model, a rule, or a judge that knows more than the policy.
+
+    Attributes:
+        question: What the policy is asked; must be answerable by Yes (good) or No (bad).
+        policy: The policy to ask; `ChatDarwin` gives its own.
+    """
+
+    question: str = QUESTION
+    policy: Policy | None = field(default=None, compare=False)
+
+    name = "self"
+    partial = True
+
+    def __call__(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
+        """One log-odds per response."""
+        proposals, yes = self._ask(messages, responses)
+        return [_log_odds(proposal, yes) for proposal in proposals.result()]
+
+    async def acall(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
+        """The same without blocking the event loop."""
+        proposals, yes = self._ask(messages, responses)
+        return [_log_odds(proposal, yes) for proposal in await asyncio.wrap_future(proposals)]
+
+    def bind(self, policy: Policy) -> SelfReward:
+        """The same reward asking `policy`, unless it has one already."""
+        return self if self.policy is not None else replace(self, policy=policy)
+
+    def identity(self) -> dict[str, Any]:
+        """The question, and the policy if it is bound."""
+        policy = {} if self.policy is None else {"policy": dict(self.policy.identity())}
+        return {"reward": "SelfReward", "question": self.question, **policy}
+
+    def _ask(
+        self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]
+    ) -> tuple[Future[list[Proposal]], frozenset[int]]:
+        policy = self._policy()
+        yes, no = _answer_ids(policy)
+        conversation = "\n\n".join(_said(message) for message in messages)
+        prefixes = [self._prompt(policy, conversation, _content(response)) for response in responses]
+        among = [*yes, *no]
+        return policy.propose(prefixes, k=len(among), among=among), yes
+
+    def _policy(self) -> Policy:
+        if self.policy is None:
+            message = "SelfReward() has no policy to ask: give it to ChatDarwin, or pass policy="
+            raise ConfigurationError(message)
+        return self.policy
+
+    def _prompt(self, policy: Policy, conversation: str, answer: str) -> tuple[int, ...]:
+        """Token ids of the judging prompt; too long a one loses the beginning of the conversation."""
+        while True:
+            text = _PROMPT.format(conversation=conversation, answer=answer, question=self.question)
+            prompt = policy.codec.encode_chat([{"role": "user", "content": text}])
+            if len(prompt) < policy.context_length:
+                return prompt
+            if not conversation:
+                message = (
+                    f"an answer and the judging prompt are {len(prompt)} tokens, more than the context of"
+                    f" {policy.context_length}; lower max_tokens, or use another reward than 'self'"
+                )
+                raise ContextOverflowError(message)
+            conversation = conversation[len(conversation) // 4 + 1 :]
+
+
+def _log_odds(proposal: Proposal, yes: frozenset[int]) -> float:
+    pairs = list(zip(proposal.tokens, proposal.logprobs, strict=True))
+    good = [logprob for token, logprob in pairs if token in yes]
+    bad = [logprob for token, logprob in pairs if token not in yes]
+    return _logsumexp(good) - _logsumexp(bad)
+
+
+def _logsumexp(values: Sequence[float]) -> float:
+    top = max(values)
+    return top + math.log(sum(math.exp(value - top) for value in values))
+
+
+def _answer_ids(policy: Policy) -> tuple[frozenset[int], frozenset[int]]:
+    """Token ids of the spellings of Yes and of No that are a single token."""
+    yes, no = _single_tokens(policy.codec, _YES), _single_tokens(policy.codec, _NO)
+    if not yes or not no:
+        message = f"reward='self': {policy.name!r} has no single tokens for Yes and No; pass another reward"
+        raise UnsupportedModelError(message)
+    return yes, no
+
+
+def _single_tokens(codec: Codec, words: Iterable[str]) -> frozenset[int]:
+    encoded = [codec.encode_text(word) for word in words]
+    return frozenset(tokens[0] for tokens in encoded if len(tokens) == 1)
+
+
+def _said(message: BaseMessage) -> str:
+    return f"{_ROLES.get(message.type, message.type)}: {_content(message)}"
+
+
+def _content(message: BaseMessage) -> str:
+    """Text of a message, with its tool calls as JSON lines."""
+    calls = [{"tool": call["name"], "args": call["args"]} for call in getattr(message, "tool_calls", ())]
+    return "\n".join(filter(None, [message.text, *(json.dumps(call) for call in calls)]))
