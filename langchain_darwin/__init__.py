@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langchain_darwin.errors import DarwinError
     from langchain_darwin.policies.base import Sampling
     from langchain_darwin.policies.transformers import TransformersPolicy
-    from langchain_darwin.rewards.base import per_response
+    from langchain_darwin.rewards.adapters import per_response
     from langchain_darwin.rewards.model import RewardModel
     from langchain_darwin.search.best_of_n import BestOfN
     from langchain_darwin.search.darwin import Darwin
@@ -30,7 +30,7 @@ _HOMES = {
     "Darwin": "search.darwin",
     "BestOfN": "search.best_of_n",
     "RewardModel": "rewards.model",
-    "per_response": "rewards.base",
+    "per_response": "rewards.adapters",
     "TransformersPolicy": "policies.transformers",
     "Sampling": "policies.base",
     "DarwinError": "errors",

@@ -205,7 +205,7 @@ class ScriptedPolicy:
     def _proposal(self, prefix: tuple[int, ...], k: int, among: Sequence[int] | None) -> Proposal:
         start = len(prefix) - prefix[::-1].index(_ROLES["assistant"])
         logits = self.logits(prefix, start, self._script(prefix[:start], key=0))
-        allowed = logits if among is None else {token: logits.get(token, -math.inf) for token in among}
+        allowed = logits if among is None else {t: _likelihood(logits, prefix, t) for t in among}
         best = sorted(allowed, key=lambda token: -allowed[token])[:k]
         total = _log_sum_exp(logits.values())
         return Proposal(tuple(best), tuple(allowed[token] - total for token in best), prefilled=len(prefix))
@@ -322,6 +322,12 @@ def _word(token: int) -> str:
 def _word_logits(previous: int, words: tuple[str, ...], space: str) -> dict[int, float]:
     rng = random.Random(previous)
     return {token: 3 * rng.random() for word in words for token in WordCodec().encode_text(space + word)}
+
+
+def _likelihood(logits: Mapping[int, float], prefix: Sequence[int], token: int) -> float:
+    """The logit of a token; one that is never drawn is very unlikely, by how much depends on the prefix."""
+    logit = logits.get(token, -math.inf)
+    return logit if logit > -math.inf else random.Random(f"{hash(tuple(prefix))}/{token}").random() - 30
 
 
 def _without_end(logits: dict[int, float], previous: int, words: tuple[str, ...]) -> dict[int, float]:

@@ -7,6 +7,7 @@ events, `Finished` last. Closing them early (or cancelling the task) cancels wha
 from __future__ import annotations
 
 import asyncio
+import math
 import queue
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
@@ -174,25 +175,25 @@ class Runner:
             return False
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self.stopped = "timeout"
-        elif self._tokens_left() == 0:
+        elif self._tokens_left() < sum(beam.live for beam in step.beams):
             self.stopped = "budget"
         return self.stopped is not None
 
-    def _tokens_left(self) -> int | None:
-        return None if self.budget.tokens is None else max(0, self.budget.tokens - self.ledger.decoded)
+    def _tokens_left(self) -> float:
+        return math.inf if self.budget.tokens is None else self.budget.tokens - self.ledger.decoded
 
     def _returned(self, found: Outcome) -> Outcome:
         """What the search returned; if a deadline cut its beams short, complete answers go first."""
         if any(beam.finish == "timeout" for beam in found.beams):
             self.stopped = "timeout"
-        elif not found.best.complete and self._tokens_left() == 0:
+        elif self.budget.tokens is not None and not found.best.complete:
             self.stopped = "budget"
         return self._best_so_far() if self.stopped else found
 
     def _best_so_far(self) -> Outcome:
         beams = self.ledger.best_so_far()
         if not beams:
-            msg = f"no token was decoded within timeout={self.budget.seconds} s; allow more time"
+            msg = f"no token of an answer was decoded within {self.budget}; allow more"
             raise SearchTimeoutError(msg)
         return Outcome(tuple(beams))
 

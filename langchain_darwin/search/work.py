@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,8 @@ from langchain_core.messages import AIMessage
 from langchain_darwin.policies.base import Growth, Job, Policy, Proposal
 from langchain_darwin.rewards.base import Reward
 from langchain_darwin.search.base import Beam, Grow, Grown, GrowthStarted, Score, Scored, Task, TokensDrawn, ranked
+
+_ASIDE_SHARE = 0.25
 
 
 @dataclass
@@ -57,18 +60,24 @@ class Growing:
     """One `Grow`: beams to jobs, growths to beams."""
 
     def __init__(
-        self, step: Grow, task: Task, policy: Policy, tokens_left: int | None, deadline: float | None
+        self, step: Grow, task: Task, policy: Policy, tokens_left: float, deadline: float | None
     ) -> None:
-        """Choose the beams that can grow and share the tokens that are left among them."""
+        """Choose the beams that can grow and share the tokens that are left among them.
+
+        Asides get a quarter of the tokens and the time that are left, so that there is always an answer.
+        """
         self.step, self.started = step, time.monotonic()
         self.rows = [i for i, beam in enumerate(step.beams) if beam.live]
         room = policy.context_length
         self.full = [i for i in self.rows if len(step.beams[i].prompt) + len(step.beams[i].tokens) >= room]
         self.rows = [i for i in self.rows if i not in self.full]
+        self._aside = all(beam.aside for beam in step.beams)
         limit = step.tokens
-        if tokens_left is not None and self.rows:
-            share = max(1, tokens_left // len(self.rows))
+        if tokens_left < math.inf and self.rows:
+            share = max(1, int(tokens_left * (_ASIDE_SHARE if self._aside else 1) / len(self.rows)))
             limit = share if limit is None else min(limit, share)
+        if deadline is not None and self._aside:
+            deadline = self.started + _ASIDE_SHARE * (deadline - self.started)
         sampling = step.sampling or task.sampling
         beams = [step.beams[i] for i in self.rows]
         self.jobs = [

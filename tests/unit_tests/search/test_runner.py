@@ -147,7 +147,7 @@ def test_a_deadline_ends_the_search_with_what_there_is():
 
 def test_a_deadline_before_the_first_token_says_so():
     slow = ScriptedPolicy(seconds_per_token=0.2)
-    with pytest.raises(SearchTimeoutError, match=r"no token was decoded within timeout=0.01 s; allow more time"):
+    with pytest.raises(SearchTimeoutError, match=r"no token of an answer was decoded within Budget\(seconds=0.01, tokens=None\); allow more"):
         list(runner(BestOfN(n=2), policy=slow, budget=Budget(0.01)).run())
 
 
