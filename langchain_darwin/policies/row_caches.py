@@ -1,8 +1,8 @@
 """Memory of computed prefixes for models whose state cannot be cut or shared between rows: one cache a row.
 
 Linear-attention and convolution layers keep a running state that has no columns to cut back to, so a state
-can only be continued from exactly the tokens that it has seen. Slower than a shared cache: rows are computed one
-by one.
+can only be continued from exactly the tokens that it has seen. Slower than a shared cache: rows are computed
+one by one.
 """
 
 from __future__ import annotations
