@@ -63,8 +63,8 @@ def embedded_model_path() -> Path:
 
     It holds `config.json`, `generation_config.json`, `model.safetensors` and the tokenizer with its chat
     template. The weights are bfloat16, half the disk of float32. Rounding them moves the distribution of the
-    next token by 6e-5 nats (mean KL divergence over 500 greedy tokens, float32 arithmetic; the likeliest token
-    is the same in 99.2 %); computing in bfloat16 moves it by 9e-4.
+    next token by 6e-5 nats (mean KL divergence over 500 greedy tokens, float32 arithmetic; the likeliest
+    token is the same in 99.2 %); computing in bfloat16 moves it by 9e-4.
 
     Raises:
         ModelNotFound: The wheel is not installed.
