@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing, closing
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,14 +14,13 @@ from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 
+from langchain_darwin.callbacks import Observer
 from langchain_darwin.errors import DarwinError
 from langchain_darwin.search.base import Beam, CycleStarted, Event, Finished, Grown, Outcome, Replaced
 from langchain_darwin.search.runner import Runner
 from langchain_darwin.stream import CommittedText
 
 logger = logging.getLogger(__name__)
-
-Observer = Callable[[Event], None]
 
 
 @dataclass
@@ -29,7 +29,8 @@ class Call:
 
     Attributes:
         runner: The search, ready to run.
-        observers: Called with every event, in order; one that raises is logged and left out from then on.
+        observers: Called with every event, in order, and awaited if need be; one that raises is logged and left
+            out from then on.
         respond: Makes the final message's content and tool calls from a beam.
         n: How many answers to return, best first.
         outcome: What the search found, once it has ended.
@@ -97,6 +98,7 @@ class Call:
             try:
                 for event in events:
                     self._note(event)
+                    self._tell(event)
                     yield event
             except DarwinError as error:
                 raise self._with_findings(error) from error.__cause__
@@ -106,6 +108,7 @@ class Call:
             try:
                 async for event in events:
                     self._note(event)
+                    await self._atell(event)
                     yield event
             except DarwinError as error:
                 raise self._with_findings(error) from error.__cause__
@@ -125,12 +128,26 @@ class Call:
                 self._counts["replacements"] += 1
             case Finished():
                 self.outcome = event.outcome
+
+    def _tell(self, event: Event) -> None:
         for observer in list(self.observers):
-            try:
+            with self._guarded(observer):
                 observer(event)
-            except Exception:
-                logger.exception("%r raised on a search event and is left out from now on", observer)
-                self.observers.remove(observer)
+
+    async def _atell(self, event: Event) -> None:
+        for observer in list(self.observers):
+            with self._guarded(observer):
+                told = observer(event)
+                if inspect.isawaitable(told):
+                    await told
+
+    @contextmanager
+    def _guarded(self, observer: Observer) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            logger.exception("%r raised on a search event and is left out from now on", observer)
+            self.observers.remove(observer)
 
     def _with_findings(self, error: DarwinError) -> DarwinError:
         """The error with the best answer so far: a failure late in a search loses nothing."""

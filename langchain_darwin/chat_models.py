@@ -12,12 +12,14 @@ from typing import Any, Self
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
 from pydantic import ConfigDict, Field, SkipValidation, model_validator
 
 from langchain_darwin._version import __version__
 from langchain_darwin.call import Call, response_message
+from langchain_darwin.callbacks import Observer, RunManager, StreamRun, progress, reward_context
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError
 from langchain_darwin.messages import to_conversation
 from langchain_darwin.policies.base import Policy, Sampling, check_range
@@ -125,7 +127,7 @@ class ChatDarwin(BaseChatModel):
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
         own = {name: value for name, value in kwargs.items() if name in _PER_CALL}
-        rest = {name: value for name, value in kwargs.items() if name not in _PER_CALL}
+        rest = {name: value for name, value in kwargs.items() if name not in {*_PER_CALL, "darwin_run"}}
         return {**self._identity(own), "_type": self._llm_type, "stop": stop or self.stop, **rest}
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
@@ -147,7 +149,7 @@ class ChatDarwin(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return self._prepare(messages, stop, kwargs).invoke()
+        return self._prepare(messages, stop, kwargs, run_manager).invoke()
 
     async def _agenerate(
         self,
@@ -156,7 +158,7 @@ class ChatDarwin(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs)
+        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs, run_manager, blocking=False)
         return await call.ainvoke()
 
     def _stream(
@@ -166,7 +168,7 @@ class ChatDarwin(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in self._prepare(messages, stop, kwargs).stream():
+        for chunk in self._prepare(messages, stop, kwargs, run_manager).stream():
             if run_manager:
                 run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
             yield chunk
@@ -178,15 +180,41 @@ class ChatDarwin(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs)
+        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs, run_manager, blocking=False)
         async with aclosing(call.astream()) as chunks:
             async for chunk in chunks:
                 if run_manager:
                     await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
                 yield chunk
 
-    def _prepare(self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any]) -> Call:
+    def stream(
+        self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> Iterator[AIMessageChunk]:
+        """Stream what is certain of the answer as soon as it is; see `docs/streaming.md`."""
+        run = StreamRun.of(config)
+        yield from super().stream(input, run.config, stop=stop, darwin_run=run, **kwargs)
+
+    async def astream(
+        self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
+    ) -> AsyncIterator[AIMessageChunk]:
+        """Stream what is certain of the answer as soon as it is; see `docs/streaming.md`."""
+        run = StreamRun.of(config)
+        async with aclosing(super().astream(input, run.config, stop=stop, darwin_run=run, **kwargs)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    def _prepare(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+        run_manager: RunManager | None,
+        *,
+        blocking: bool = True,
+    ) -> Call:
         """Everything before the first token: loads the model at the first call, then takes about a millisecond."""
+        streamed = kwargs.pop("darwin_run", None)
+        run = run_manager or streamed
         _check_names(kwargs, _PER_CALL, "a call of ChatDarwin takes no argument")
         policy = self._policy(kwargs)
         conversation = to_conversation(messages)
@@ -211,8 +239,11 @@ class ChatDarwin(BaseChatModel):
             messages=list(messages),
             respond=respond,
             budget=Budget(self._setting("timeout", kwargs), self._setting("budget_tokens", kwargs)),
+            context=reward_context(run),
         )
-        observers = [self.on_search_event] if self.on_search_event else []
+        observers: list[Observer] = [progress(run, blocking=blocking)]
+        if self.on_search_event:
+            observers.append(self.on_search_event)
         return Call(runner, respond, observers, self._setting("n", kwargs))
 
     def _setting(self, name: str, kwargs: Mapping[str, Any]) -> Any:

@@ -7,6 +7,7 @@ events, `Finished` last. Closing them early (or cancelling the task) cancels wha
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import math
 import queue
 import time
@@ -77,6 +78,7 @@ class Runner:
         respond: Makes the message that the reward sees from a beam.
         budget: Limits of the run.
         watch: Whether to yield `TokensDrawn` while beams grow.
+        context: Context variables that the reward runs under.
         ledger: What the run has spent and seen so far.
         stopped: The limit that ended the search, "timeout" or "budget", or None.
     """
@@ -89,6 +91,7 @@ class Runner:
     respond: Callable[[Beam], AIMessage]
     budget: Budget = field(default_factory=Budget)
     watch: bool = False
+    context: contextvars.Context = field(default_factory=contextvars.copy_context)
     ledger: Ledger = field(default_factory=Ledger)
     stopped: str | None = None
     _deadline: float | None = None
@@ -239,7 +242,9 @@ class Runner:
         if not scoring.responses:
             return []
         try:
-            return self.reward.score(self.messages, scoring.responses, timeout=self._judging_time())
+            return self.context.run(
+                self.reward.score, self.messages, scoring.responses, timeout=self._judging_time()
+            )
         except RewardTimeoutError as error:
             return self._late(error)
 
@@ -248,7 +253,8 @@ class Runner:
         if not scoring.responses:
             return []
         try:
-            return await self.reward.ascore(self.messages, scoring.responses, timeout=self._judging_time())
+            scores = self.reward.ascore(self.messages, scoring.responses, timeout=self._judging_time())
+            return await asyncio.create_task(scores, context=self.context)
         except RewardTimeoutError as error:
             return self._late(error)
 
