@@ -8,13 +8,15 @@ import random
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeAlias
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables.config import get_config_list
+from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, SkipValidation, model_validator
 
 from langchain_darwin._version import __version__
@@ -33,6 +35,10 @@ _PER_CALL = frozenset(
     "model reward search temperature top_p top_k max_tokens min_tokens seed timeout budget_tokens n".split()
 )
 """Fields that a call, or `bind`, may set for itself."""
+
+_MOST_THREADS = 256
+
+Configs: TypeAlias = RunnableConfig | list[RunnableConfig] | None
 
 
 class ChatDarwin(BaseChatModel):
@@ -203,6 +209,25 @@ class ChatDarwin(BaseChatModel):
             async for chunk in chunks:
                 yield chunk
 
+    def batch(self, inputs: list[Any], config: Configs = None, **kwargs: Any) -> list[AIMessage]:  # type: ignore[override]
+        """Answer all inputs at once: their searches share the policy's decode batch."""
+        return super().batch(inputs, _all_at_once(config, len(inputs)), **kwargs)
+
+    def batch_as_completed(  # type: ignore[override]
+        self, inputs: Sequence[Any], config: Configs = None, **kwargs: Any
+    ) -> Iterator[tuple[int, AIMessage | Exception]]:
+        """Answer all inputs at once, each as soon as it is there."""
+        return super().batch_as_completed(inputs, _all_at_once(config, len(inputs)), **kwargs)
+
+    def get_token_ids(self, text: str) -> list[int]:
+        """Token ids of bare text by the policy's tokenizer."""
+        return list(self._policy({}).codec.encode_text(text))
+
+    def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
+        """Prompt tokens of the messages by the policy's own chat template, tools included."""
+        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
+        return len(self._policy({}).codec.encode_chat(to_conversation(messages), schemas))
+
     def _prepare(
         self,
         messages: Sequence[BaseMessage],
@@ -282,6 +307,12 @@ class ChatDarwin(BaseChatModel):
             **{name: self._setting(name, kwargs) for name in plain},
             "stop": self.stop,
         }
+
+
+def _all_at_once(config: Configs, n: int) -> list[RunnableConfig]:
+    """Configs without LangChain's limit of a few threads, unless the caller has set one."""
+    configs = get_config_list(config, n)
+    return [{**each, "max_concurrency": each.get("max_concurrency") or min(n, _MOST_THREADS)} for each in configs]
 
 
 def _check_names(values: Mapping[str, Any], known: set[str] | frozenset[str], complaint: str) -> None:

@@ -291,3 +291,30 @@ def test_langsmith_parameters():
 def test_all_errors_have_one_root():
     with pytest.raises(DarwinError):
         chat().invoke([])
+
+
+def test_a_batch_runs_all_its_searches_at_once():
+    policy = ScriptedPolicy(length=500, seconds_per_token=0.02)
+    model = chat(model=policy, search=BestOfN(n=1), max_tokens=20, min_tokens=20)
+    started = time.monotonic()
+    assert len(model.batch(["hi"] * 24)) == 24
+    assert len(list(model.batch_as_completed(["hi"] * 24))) == 24
+    assert time.monotonic() - started < 2.5  # one after another: 19 s; six at a time: 3.2 s
+
+
+async def test_two_hundred_calls_at_once_each_have_their_own_answer():
+    def parrot(conversation, tools):
+        return conversation.splitlines()[0].removeprefix("user: ")
+
+    model = chat(model=ScriptedPolicy(parrot), search=BestOfN(n=2))
+    questions = [f"say {i}" for i in range(200)]
+    answers = await model.abatch(questions)
+    assert [answer.text for answer in answers] == questions
+
+
+def test_tokens_are_counted_by_the_models_own_template():
+    model = chat()
+    assert model.get_num_tokens("one two three") == 3
+    messages = [SystemMessage("Be brief."), HumanMessage("one two")]
+    assert model.get_num_tokens_from_messages(messages) == 9
+    assert model.get_num_tokens_from_messages(messages, tools=[test_all_errors_have_one_root]) > 9
