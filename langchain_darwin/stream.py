@@ -1,8 +1,8 @@
 """The part of an answer that is certain before the search has ended.
 
-While a search runs, its answer can still be any continuation of a live beam, or a finished beam. Once no fresh beam
-can become the answer (`Grow.last_roots`), the text that all of these share is committed: it is the beginning of the
-final text whatever happens. So what is streamed always equals what `invoke` returns.
+While a search runs, its answer can still be any continuation of a live beam, or a finished beam. Once no fresh
+beam can become the answer (`Grow.last_roots`), the text that all of these share is committed: it is the
+beginning of the final text whatever happens. So what is streamed always equals what `invoke` returns.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ class CommittedText:
     def feed(self, event: Event) -> str:
         """Take in an event; returns the text that it adds to what is committed."""
         match event:
-            case GrowthStarted():
+            case GrowthStarted() | Grown():
                 self._open = not event.last_roots
                 self._settle(event.beams)
             case TokensDrawn():
                 self._draw(event)
-            case Grown() | Scored():
+            case Scored():
                 self._settle(event.beams)
-        grows = isinstance(event, TokensDrawn | GrowthStarted)
+        grows = isinstance(event, TokensDrawn | GrowthStarted | Grown)
         return self._advance() if grows and not self._open else ""
 
     def rest(self, final: str) -> str:
@@ -61,11 +61,13 @@ class CommittedText:
             return
         self._done.update((beam.id, beam) for beam in answers if not beam.live)
         self._live = {beam.id: beam for beam in answers if beam.live}
+        for ident in self._live:  # a finished candidate for this beam's next token was not chosen
+            self._done.pop(ident, None)
 
     def _advance(self) -> str:
         """Commit what all candidates share. Token ids are compared, so a step costs no decoding in vain."""
         candidates = [*self._live.values(), *self._rivals()]
-        shared = os.path.commonprefix([beam.tokens for beam in candidates])
+        shared = os.path.commonprefix([beam.tokens for beam in candidates])  # noqa: RUF071  (not a path)
         if len(shared) <= self._shared:
             return ""
         self._shared = len(shared)

@@ -1,7 +1,7 @@
 """The vocabulary of every search: the beam, the requests a search makes, the events it tells of, its task.
 
-A search is a frozen dataclass with a method `run(task)`, a generator that performs no input or output: it yields
-requests and receives their results, and yields events and receives None. `search/runner.py` drives it.
+A search is a frozen dataclass with a method `run(task)`, a generator that performs no input or output: it
+yields requests and receives their results, and yields events and receives None. `search/runner.py` drives it.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import hashlib
 import itertools
 import random
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Proposal, Sampling
+from langchain_darwin.rewards.identity import digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,14 +71,14 @@ class Beam:
 
 @dataclass(frozen=True, slots=True)
 class Grow:
-    """Decode up to `tokens` more tokens on each live beam (None: until each ends). Answer: the beams, in order.
+    """Decode up to `tokens` more tokens on each live beam (None: until each ends). Answer: the beams in order.
 
     Attributes:
         beams: Beams to continue; finished ones come back unchanged.
         tokens: Most new tokens per beam, or None.
         sampling: How to draw, if not as the task says (for asides).
-        last_roots: True if the answer will be one of these beams, a continuation or copy of one, or a beam that
-            is finished already. It lets a stream hand out the text that all of them share.
+        last_roots: True if the answer will be one of these beams, a continuation or copy of one, or a beam
+            that is finished already. It lets a stream hand out the text that all of them share.
     """
 
     beams: Sequence[Beam]
@@ -98,16 +99,36 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Propose:
-    """Ask for the `k` likeliest next tokens of each beam. Answer: a list of `Proposal`, in order."""
+    """Ask for the `k` likeliest next tokens of each beam. Answer: a list of `Proposal`, in order.
+
+    It costs as much as decoding one token of each beam.
+    """
 
     beams: Sequence[Beam]
     k: int
 
 
-Request: TypeAlias = Grow | Score | Propose
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """Go on with these beams, made by `Task.extend` from proposals. Answer: the beams, in order.
+
+    A beam that fills the policy's context is ended. To traces, streams and limits this is a `Grow` of one
+    token.
+
+    Attributes:
+        beams: All beams of the search; finished ones come back unchanged.
+        last_roots: As for `Grow`.
+    """
+
+    beams: Sequence[Beam]
+    last_roots: bool = False
 
 
-# Events: what happened, for traces, streams and live views. The runner emits the first five and `Finished`, searches the rest.
+Request: TypeAlias = Grow | Score | Propose | Extend
+
+
+# Events: what happened, for traces, streams and live views. The runner emits the first five and `Finished`,
+# searches the rest.
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +159,7 @@ class TokensDrawn:
 
 @dataclass(frozen=True, slots=True)
 class Grown:
-    """A `Grow` was answered."""
+    """A `Grow` or an `Extend` was answered."""
 
     beams: tuple[Beam, ...]
     prefilled: int
@@ -187,7 +208,7 @@ class Replaced:
 
 @dataclass(frozen=True, slots=True)
 class Archived:
-    """A cycle ended; the archive is now this (Alg. 1: A <- ...), with the final reward of each instruction."""
+    """A cycle ended; the archive is now this (Alg. 1: A <- ...), with each instruction's final reward."""
 
     cycle: int
     instructions: tuple[str, ...]
@@ -210,7 +231,17 @@ class Finished:
 
 
 Event: TypeAlias = (
-    Started | GrowthStarted | TokensDrawn | Grown | Scored | CycleStarted | Mutated | Replaced | Archived | Remark | Finished
+    Started
+    | GrowthStarted
+    | TokensDrawn
+    | Grown
+    | Scored
+    | CycleStarted
+    | Mutated
+    | Replaced
+    | Archived
+    | Remark
+    | Finished
 )
 
 
@@ -246,11 +277,27 @@ class Search(Protocol):
 
 
 def describe(search: Search) -> dict[str, Any]:
-    """The search as JSON-able facts: its class name and its fields."""
+    """The search as JSON-able facts: its class name and its fields.
+
+    Two searches that could give different answers never look the same: a function among the fields is told
+    from others by its code and what it refers to.
+    """
     name = type(search).__qualname__
     if not is_dataclass(search) or isinstance(search, type):
-        return {"search": name, "config": repr(search)}
-    return {"search": name, **asdict(search)}
+        return {"search": name, "digest": digest(search)}
+    values = {entry.name: _described(getattr(search, entry.name)) for entry in fields(search)}
+    return {"search": name, **values}
+
+
+def _described(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, tuple | list):
+        return [_described(item) for item in value]
+    if isinstance(value, Search) and not isinstance(value, type):
+        return describe(value)
+    name = getattr(value, "__qualname__", type(value).__qualname__)
+    return {"name": name, "digest": digest(value)}
 
 
 @dataclass
@@ -280,7 +327,8 @@ class Task:
     @property
     def instruction(self) -> str:
         """Text of the last human message, or "" if there is none."""
-        return next((str(turn["content"]) for turn in reversed(self.conversation) if turn["role"] == "user"), "")
+        said = (str(turn["content"]) for turn in reversed(self.conversation) if turn["role"] == "user")
+        return next(said, "")
 
     def root(self, instruction: str | None = None) -> Beam:
         """A fresh beam that answers the original instruction, or another one in its place."""
@@ -307,11 +355,26 @@ class Task:
         """The response of `donor` under the instruction of `receiver`, as in the paper."""
         return replace(self.branch(donor), instruction=receiver.instruction, prompt=receiver.prompt)
 
+    def extend(self, beam: Beam, token: int, logprob: float = 0.0) -> Beam:
+        """The beam with one more token, chosen by the search; it ends where a policy would have ended it."""
+        longer = beam.grown(Growth((token,), logprob, None))
+        return replace(longer, finish=self._finish(longer))
+
     def text(self, beam: Beam) -> str:
         """The response as text, without end token, cut before the first stop string."""
         text = self.codec.decode(beam.tokens)
         cuts = [at for at in (text.find(stop) for stop in self.sampling.stop) if at >= 0]
         return text[: min(cuts)] if cuts and not beam.aside else text
+
+    def _finish(self, beam: Beam) -> FinishReason | None:
+        answered = len(beam.tokens)
+        if beam.tokens[-1] in self.codec.end_ids:
+            return "stop"
+        if self.sampling.stop and answered >= self.sampling.min_tokens:
+            text = self.codec.decode(beam.tokens)
+            if any(stop in text for stop in self.sampling.stop):
+                return "stop"
+        return "length" if answered >= self.sampling.max_tokens else None
 
     def _beam(self, instruction: str, prompt: tuple[int, ...]) -> Beam:
         ident = next(self._ids)

@@ -1,7 +1,7 @@
 """Drives a search: the only place that waits, for tokens or for scores.
 
-`Runner.run` and `Runner.arun` are the same loop over the search's generator, one blocking and one not. Both yield
-events, `Finished` last. Closing them early (or cancelling the task) cancels what is under way.
+`Runner.run` and `Runner.arun` are the same loop over the search's generator, one blocking and one not. Both
+yield events, `Finished` last. Closing them early (or cancelling the task) cancels what is under way.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from langchain_darwin.rewards.base import Reward
 from langchain_darwin.search.base import (
     Beam,
     Event,
+    Extend,
     Finished,
     Grow,
     Outcome,
@@ -45,7 +46,8 @@ class Budget:
     """Limits of one search; whichever is reached first ends it with the best answer so far.
 
     Attributes:
-        seconds: Wall time. Judging what is there by then may take a tenth more, or one second if that is longer.
+        seconds: Wall time. Judging what is there by then may take a tenth more, or one second if that is
+            longer.
         tokens: Policy tokens decoded, over all beams and rewritten instructions.
     """
 
@@ -160,8 +162,12 @@ class Runner:
                     reply, event = scoring.finish(scores, self.ledger)
                     yield event
                 elif isinstance(step, Propose):
+                    began = time.monotonic()
                     reply = yield step
-                    self.ledger.pay(reply)
+                    self.ledger.propose(reply, time.monotonic() - began)
+                elif isinstance(step, Extend):
+                    reply, event = self.ledger.extend(step, self.policy.context_length)
+                    yield event
                 else:
                     reply = yield step
         yield Finished(outcome, self.stopped)
@@ -242,9 +248,7 @@ class Runner:
         if not scoring.responses:
             return []
         try:
-            return self.context.run(
-                self.reward.score, self.messages, scoring.responses, timeout=self._judging_time()
-            )
+            return self.context.run(self.reward.score, self.messages, scoring.responses, timeout=self._judging_time())
         except RewardTimeoutError as error:
             return self._late(error)
 

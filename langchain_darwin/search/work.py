@@ -11,7 +11,18 @@ from langchain_core.messages import AIMessage
 
 from langchain_darwin.policies.base import Growth, Job, Policy, Proposal
 from langchain_darwin.rewards.base import Reward
-from langchain_darwin.search.base import Beam, Grow, Grown, GrowthStarted, Score, Scored, Task, TokensDrawn, ranked
+from langchain_darwin.search.base import (
+    Beam,
+    Extend,
+    Grow,
+    Grown,
+    GrowthStarted,
+    Score,
+    Scored,
+    Task,
+    TokensDrawn,
+    ranked,
+)
 
 _ASIDE_SHARE = 0.25
 
@@ -28,6 +39,8 @@ class Ledger:
         beams: The latest state of every beam by id, asides left out.
         growing: Ids of the beams of the last `Grow`; other unfinished beams have been given up.
         scores: Rewards by response and whether it was complete; a text is judged once.
+        proposals: Answers to `Propose` since the last `Extend`.
+        proposing: Seconds that they took.
     """
 
     prefilled: int = 0
@@ -37,20 +50,48 @@ class Ledger:
     beams: dict[int, Beam] = field(default_factory=dict)
     growing: frozenset[int] = frozenset()
     scores: dict[tuple[tuple[int, ...], bool], float] = field(default_factory=dict)
+    proposals: list[Proposal] = field(default_factory=list)
+    proposing: float = 0.0
 
-    def pay(self, costs: Iterable[Growth | Proposal]) -> None:
+    def pay(self, costs: Iterable[Growth]) -> None:
         """Count what the policy computed."""
         for cost in costs:
             self.prefilled += cost.prefilled
             self.reused += cost.reused
-            self.decoded += len(cost.tokens) if isinstance(cost, Growth) else 0
+            self.decoded += len(cost.tokens)
+
+    def propose(self, proposals: Iterable[Proposal], seconds: float) -> None:
+        """Count proposals: each is a token decoded; the token that it was read off is not prefilled anew."""
+        for proposal in proposals:
+            self.prefilled += max(0, proposal.prefilled - 1)
+            self.reused += proposal.reused
+            self.decoded += 1
+            self.proposals.append(proposal)
+        self.proposing += seconds
+
+    def extend(self, step: Extend, room: int) -> tuple[list[Beam], Grown]:
+        """The beams of an `Extend`, ended if they fill the context, and the event that tells of them."""
+        full = {beam.id for beam in step.beams if beam.live and len(beam.prompt + beam.tokens) >= room}
+        beams = [replace(beam, finish="length") if beam.id in full else beam for beam in step.beams]
+        proposals, seconds = self.proposals, self.proposing
+        self.proposals, self.proposing = [], 0.0
+        self.see(beams)
+        self.growing = frozenset(beam.id for beam in beams)
+        return beams, Grown(
+            tuple(beams),
+            prefilled=sum(max(0, proposal.prefilled - 1) for proposal in proposals),
+            decoded=len(proposals),
+            reused=sum(proposal.reused for proposal in proposals),
+            seconds=seconds,
+            last_roots=step.last_roots,
+        )
 
     def see(self, beams: Iterable[Beam]) -> None:
         """Remember beams that may become the answer."""
         self.beams.update((beam.id, beam) for beam in beams if not beam.aside)
 
     def best_so_far(self) -> list[Beam]:
-        """Complete answers by reward, then the unfinished ones still growing, by reward and then by length."""
+        """Complete answers by reward, then unfinished ones still growing, by reward and then by length."""
         beams = sorted(self.beams.values(), key=lambda beam: -len(beam.tokens))
         rest = [beam for beam in beams if beam.id in self.growing and not beam.complete and beam.tokens]
         return ranked(beam for beam in beams if beam.complete) + ranked(rest)
@@ -59,9 +100,7 @@ class Ledger:
 class Growing:
     """One `Grow`: beams to jobs, growths to beams."""
 
-    def __init__(
-        self, step: Grow, task: Task, policy: Policy, tokens_left: float, deadline: float | None
-    ) -> None:
+    def __init__(self, step: Grow, task: Task, policy: Policy, tokens_left: float, deadline: float | None) -> None:
         """Choose the beams that can grow and share the tokens that are left among them.
 
         Asides get a quarter of the tokens and the time that are left, so that there is always an answer.
@@ -81,8 +120,7 @@ class Growing:
         sampling = step.sampling or task.sampling
         beams = [step.beams[i] for i in self.rows]
         self.jobs = [
-            Job(beam.prompt + beam.tokens, len(beam.prompt), sampling, beam.key, limit, deadline)
-            for beam in beams
+            Job(beam.prompt + beam.tokens, len(beam.prompt), sampling, beam.key, limit, deadline) for beam in beams
         ]
 
     def begun(self) -> GrowthStarted:
@@ -94,7 +132,7 @@ class Growing:
         return TokensDrawn(self.step.beams[self.rows[job]].id, tuple(tokens))
 
     def finish(self, growths: Sequence[Growth], ledger: Ledger) -> tuple[list[Beam], Grown]:
-        """The grown beams in the order of the request, entered in the ledger, and the event that tells of them."""
+        """The grown beams in the order of the request, and the event that tells of them."""
         beams = list(self.step.beams)
         for i in self.full:
             beams[i] = beams[i].grown(Growth((), 0.0, "length"))
@@ -124,7 +162,7 @@ class Scoring:
         self.responses = [respond(fresh[key]) for key in self.keys]
 
     def finish(self, scores: Sequence[float], ledger: Ledger) -> tuple[list[Beam], Scored]:
-        """The scored beams in the order of the request, entered in the ledger, and the event that tells of them."""
+        """The scored beams in the order of the request, and the event that tells of them."""
         ledger.scores.update(zip(self.keys, scores, strict=True))
         ledger.judged += len(self.keys)
         beams = [
