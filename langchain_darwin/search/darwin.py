@@ -1,0 +1,303 @@
+"""DARWIN (arXiv 2406.15193 v5): mutate the instruction, decode by periods, replace weak beams by strong."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+from typing import Any, Literal, get_args
+
+from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.policies.base import check_range
+from langchain_darwin.search.base import (
+    Archived,
+    Beam,
+    CycleStarted,
+    Grow,
+    Outcome,
+    Remark,
+    Replaced,
+    Score,
+    Steps,
+    Task,
+    ranked,
+)
+from langchain_darwin.search.mutation import Part, mutate
+
+Mutation = Literal["each", "list", "none"]
+Replacement = Literal["top_k", "resample", "none"]
+Carry = Literal["branch", "text"]
+
+Pair = tuple[Beam, Beam]
+"""A beam to give up and the beam whose response takes its place."""
+
+
+@dataclass(frozen=True)
+class Darwin:
+    """Evolutionary search over instructions and partial answers (paper, Algorithm 1).
+
+    Each cycle draws an instruction from the archive, rewrites it, and decodes a beam for each rewriting.
+    After every `period` tokens the beams are rewarded against the original instruction, and the weakest take
+    over the response of a stronger one. Rewritings that did well enter the archive. The answer is the complete
+    response with the highest reward over all cycles. The published method is `Darwin.paper()`; docs/paper.md
+    says where and why the defaults differ from it.
+
+    Attributes:
+        beams: Instructions decoded per cycle; n in the paper.
+        per_instruction: Beams per instruction, all of them replaced together; nb in the paper.
+        cycles: Mutation cycles; N or #MC in the paper.
+        period: Tokens between replacements; m in the paper.
+        first_period: Tokens before the first replacement, or None for `period`. Rewards of very short texts
+            say little (paper, Table 3).
+        keep: Beams that stay in each round, and instructions that can enter the archive per cycle; k.
+        mutation: "each" asks for one rewriting per beam, all in one batch; "list" asks for all in one text
+            (paper, App. D); "none" decodes the instruction as it is.
+        keep_original: Whether the first of the instructions is the user's own.
+        drift_guard: Whether the instruction itself is decoded in place of a rewriting that strays from it.
+        seed_answer: Whether a plain answer is sampled first and competes with the others.
+        replacement: "top_k" gives the place of each weaker beam to one of the `keep` best, drawn uniformly
+            (paper, Exploitation B). "resample" draws the survivors by softmax of the standardised rewards
+            (Rollout Roulette, arXiv 2502.01618) with systematic resampling, so that a fair beam often
+            survives. "none" decodes to the end (paper, "Mutation + BoN").
+        resample_temperature: Of that softmax; lower is greedier.
+        carry: What a copied response goes on under: "branch" its own instruction, which costs the policy
+            nothing; "text" the instruction of the beam it replaces, as in the paper.
+        pool_finished: Whether finished answers leave the round for a pool. If not, as in the paper, they
+            compete with unfinished text and may be copied over it.
+        look_ahead: Tokens decoded beyond each period for the reward to see, then thrown away; l in the paper
+            (Table 7).
+    """
+
+    beams: int = 5
+    per_instruction: int = 1
+    cycles: int = 1
+    period: int = 40
+    first_period: int | None = None
+    keep: int = 3
+    mutation: Mutation = "each"
+    keep_original: bool = True
+    drift_guard: bool = True
+    seed_answer: bool = False
+    replacement: Replacement = "top_k"
+    resample_temperature: float = 1.0
+    carry: Carry = "branch"
+    pool_finished: bool = True
+    look_ahead: int = 0
+
+    def __post_init__(self) -> None:
+        """Refuse settings under which the search could not run."""
+        for name in ("beams", "per_instruction", "cycles", "period"):
+            check_range(name, getattr(self, name), low=1)
+        if self.first_period is not None:
+            check_range("first_period", self.first_period, low=1)
+        check_range("look_ahead", self.look_ahead, low=0)
+        check_range("resample_temperature", self.resample_temperature, low=0, low_open=True)
+        check_choice("mutation", self.mutation, get_args(Mutation))
+        check_choice("replacement", self.replacement, get_args(Replacement))
+        check_choice("carry", self.carry, get_args(Carry))
+        self._check_keep()
+
+    @classmethod
+    def paper(cls) -> Darwin:
+        """The published method to the letter (v5, App. B): 3 cycles of 5 beams, m = 40, k = 3."""
+        return cls(
+            cycles=3,
+            mutation="list",
+            keep_original=False,
+            drift_guard=False,
+            seed_answer=True,
+            carry="text",
+            pool_finished=False,
+        )
+
+    def run(self, task: Task) -> Steps:
+        """Algorithm 1."""
+        seed = (yield from self._answer_plainly(task)) if self.seed_answer else None
+        answers = [seed] if seed else []
+        archive = {task.instruction: seed.reward if seed else None}  # A = {I}, with the reward of each
+        for cycle in range(1, self.cycles + 1):
+            candidate = task.rng.choice(list(archive))  # I_cand ~ A
+            yield CycleStarted(cycle, candidate, tuple(archive))
+            instructions = yield from self._rewrite(task, candidate, cycle)
+            roots = [task.root(text) for text in instructions for _ in range(self.per_instruction)]
+            ended, credited = yield from self._decode(task, roots, last=cycle == self.cycles)
+            answers += ended
+            archive = update_archive(archive, candidate, ended, most_credited(credited, ended, self.keep))
+            yield Archived(cycle, tuple(archive), tuple(archive.values()))
+        return Outcome(tuple(complete_first(answers)), seed)
+
+    def _answer_plainly(self, task: Task) -> Part[Beam]:
+        """The answer without any search, which the paper's code samples first and keeps as a fallback."""
+        answers = yield Grow([task.root()])
+        answers = yield Score(answers)
+        return answers[0]  # type: ignore[no-any-return]
+
+    def _rewrite(self, task: Task, candidate: str, cycle: int) -> Part[list[str]]:
+        """Mutate(I_cand, n): the instructions of one cycle."""
+        if self.mutation == "none":
+            return [candidate] * self.beams
+        own = [task.instruction] if self.keep_original else []
+        if len(own) == self.beams:
+            return own
+        rewritings = yield from mutate(
+            task, candidate, self.beams - len(own), cycle=cycle, how=self.mutation, guard=self.drift_guard
+        )
+        return own + rewritings
+
+    def _decode(self, task: Task, beams: list[Beam], *, last: bool) -> Part[tuple[list[Beam], Counter[str]]]:
+        """The inner loop: decode, reward, replace until all ends. Returns the answers and the credit.
+
+        Live beams always have the same number of tokens: they start together, a `Grow` gives each the same
+        number unless it ends, and a copy is as long as its donor.
+        """
+        pool: list[Beam] = []
+        credited: Counter[str] = Counter()
+        tokens = None if self.replacement == "none" else self.first_period or self.period
+        unjudged = False
+        while any(beam.live for beam in beams):
+            growing = {beam.id for beam in beams if beam.live}
+            beams = yield Grow(beams, tokens, last_roots=last)
+            beams = yield from self._value(task, beams)
+            credited.update(credit(beams, growing, self.keep))
+            if self.pool_finished:
+                pool += [beam for beam in beams if not beam.live]
+                beams = [beam for beam in beams if beam.live]
+            unjudged = unjudged or any(beam.live and beam.reward is None for beam in beams)
+            beams = yield from self._replace(task, beams)
+            tokens = self.period
+        if unjudged:
+            yield Remark("The reward left unfinished text unjudged: no replacement in those rounds.")
+        return pool + beams, credited
+
+    def _value(self, task: Task, beams: list[Beam]) -> Part[list[Beam]]:
+        """The beams with R(s, I), or R of what each leads to in `look_ahead` more tokens."""
+        ahead = [task.branch(beam) for beam in beams if beam.live] if self.look_ahead else []
+        if ahead:
+            ahead = yield Grow(ahead, self.look_ahead)
+        ended = [beam for beam in beams if not beam.live] if ahead else beams
+        scored = yield Score([*ended, *ahead])
+        value = {beam.parent if i >= len(ended) else beam.id: beam.reward for i, beam in enumerate(scored)}
+        return [replace(beam, reward=value[beam.id]) for beam in beams]
+
+    def _replace(self, task: Task, beams: list[Beam]) -> Part[list[Beam]]:
+        """f(s_1..s_n): the beams of the next round."""
+        if any(beam.reward is None for beam in beams) or not any(beam.live for beam in beams):
+            return beams
+        successors: dict[int, Beam] = {}
+        for receiver, donor in self._pairs(task.rng, beams):
+            copy = task.branch(donor) if self.carry == "branch" else task.graft(donor, receiver)
+            successors[receiver.id] = copy
+            yield Replaced(receiver.id, donor.id, copy.id, donor.reward)
+        return [successors.get(beam.id, beam) for beam in beams]
+
+    def _pairs(self, rng: Random, beams: Sequence[Beam]) -> list[Pair]:
+        if self.replacement == "resample":
+            return resample(beams, self.resample_temperature, rng)
+        return replace_worst(beams, self.keep, rng) if self.replacement == "top_k" else []
+
+    def _check_keep(self) -> None:
+        check_range("keep", self.keep, low=1)
+        total = self.beams * self.per_instruction
+        if self.replacement != "top_k" or self.keep < total:
+            return
+        if total == 1:
+            msg = f"beams={self.beams} leaves nothing to replace; use at least 2 beams, or replacement='none'"
+            raise ConfigurationError(msg)
+        msg = f"keep={self.keep} must be between 1 and the number of beams less one, {total - 1}"
+        raise ConfigurationError(msg)
+
+
+def replace_worst(beams: Sequence[Beam], keep: int, rng: Random) -> list[Pair]:
+    """f(s_1..s_n) = (s_1..s_k, r_1..r_(n-k)) with r_i ~ Uniform{s_1..s_k} (paper, Exploitation B).
+
+    Finished beams are not given up; they may be donors if they are among `beams`.
+    """
+    order = ranked(beams)
+    return [(beam, rng.choice(order[:keep])) for beam in order[keep:] if beam.live]
+
+
+def resample(beams: Sequence[Beam], temperature: float, rng: Random) -> list[Pair]:
+    """Systematic resampling with weights softmax(z / temperature), z the standardised rewards.
+
+    A beam with weight w survives with floor(n w) or ceil(n w) copies (Douc, Cappé and Moulines 2005, arXiv
+    cs/0507025, section 2.4), itself one of them. The weights depend on how the rewards compare within this
+    round alone, so any scale of rewards will do.
+    """
+    rewards = [beam.reward or 0.0 for beam in beams]
+    spread = statistics.pstdev(rewards)
+    if not spread:
+        return []
+    logits = [(reward - max(rewards)) / spread / temperature for reward in rewards]
+    weights = [math.exp(logit) for logit in logits]
+    counts = systematic(weights, rng.random())
+    donors = [beam for beam, count in zip(beams, counts, strict=True) for _ in range(count - 1)]
+    receivers = [beam for beam, count in zip(beams, counts, strict=True) if beam.live and not count]
+    return list(zip(receivers, donors, strict=False))
+
+
+def systematic(weights: Sequence[float], offset: float) -> list[int]:
+    """How many of n evenly spaced points, shifted by `offset` in [0, 1), fall to each of n weights."""
+    scale = len(weights) / math.fsum(weights)
+    counts, reached, total = [], 0, 0.0
+    for weight in weights:
+        total += weight * scale
+        points = min(len(weights), max(0, math.ceil(total - offset)))
+        counts.append(points - reached)
+        reached = points
+    return counts
+
+
+def credit(beams: Sequence[Beam], growing: Collection[int], keep: int) -> list[str]:
+    """Instructions of this round's `keep` best beams, of those that grew in it.
+
+    A finished beam gets no further credit in rounds that it merely outlasts.
+    """
+    return [beam.instruction for beam in ranked(beams)[:keep] if beam.reward is not None and beam.id in growing]
+
+
+def final_rewards(ended: Iterable[Beam]) -> dict[str, float]:
+    """The best final reward of each instruction."""
+    rewards: dict[str, float] = {}
+    for beam in ended:
+        if beam.reward is not None:
+            rewards[beam.instruction] = max(beam.reward, rewards.get(beam.instruction, beam.reward))
+    return rewards
+
+
+def most_credited(credited: Counter[str], ended: Iterable[Beam], keep: int) -> list[str]:
+    """I_top-k: the `keep` instructions most often in the top k; ties by final reward."""
+    final = final_rewards(ended)
+    return sorted(credited, key=lambda text: (-credited[text], -final.get(text, -math.inf)))[:keep]
+
+
+def update_archive(
+    archive: Mapping[str, float | None], candidate: str, ended: Sequence[Beam], top: Iterable[str]
+) -> dict[str, float | None]:
+    """A <- A u {I_j in I_top-k whose final reward is above that of I_cand}, each with its best reward yet.
+
+    A candidate without a reward is below all others. Members never leave, so the archive is never empty.
+    """
+    final = final_rewards(ended)
+    known = {text: _best(reward, final.get(text)) for text, reward in archive.items()}
+    bar = known[candidate]
+    better = [text for text in top if text in final and (bar is None or final[text] > bar)]
+    return known | {text: _best(known.get(text), final[text]) for text in better}
+
+
+def complete_first(beams: Iterable[Beam]) -> list[Beam]:
+    """Answers by reward, those that a deadline cut short last."""
+    return sorted(ranked(beams), key=lambda beam: not beam.complete)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise `ConfigurationError` unless `value` is one of `choices`."""
+    if value not in choices:
+        msg = f"{name}={value!r} must be one of {', '.join(map(repr, choices))}"
+        raise ConfigurationError(msg)
+
+
+def _best(one: float | None, other: float | None) -> float | None:
+    return max((reward for reward in (one, other) if reward is not None), default=None)
