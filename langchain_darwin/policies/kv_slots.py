@@ -1,12 +1,12 @@
 """Keys and values of many texts of different lengths in one static cache, with longest-prefix reuse.
 
-A *slot* holds the keys and values of one text in every layer, together with the token ids they belong to. Rows being
-decoded ("live") occupy the slots `0..len(live)-1`, so that the decode batch is a slice and nothing is gathered; all
-other slots remember texts of the past. Replacing a beam by another is a copy of one slot; going on with a beam costs
-nothing.
+A *slot* holds the keys and values of one text in every layer, together with the token ids they belong to.
+Rows being decoded ("live") occupy the slots `0..len(live)-1`, so that the decode batch is a slice and nothing
+is gathered; all other slots remember texts of the past. Replacing a beam by another is a copy of one slot;
+going on with a beam costs nothing.
 
-A column beyond what its slot holds is scratch: padding may be written there, no row ever attends to it, and the next
-token overwrites it. A forward pass that fails therefore leaves the memory as it was.
+A column beyond what its slot holds is scratch: padding may be written there, no row ever attends to it, and
+the next token overwrites it. A forward pass that fails therefore leaves the memory as it was.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Masks = torch.Tensor | dict[str, torch.Tensor]
 Forward = Callable[[torch.Tensor, Masks, torch.Tensor, Cache, torch.Tensor], torch.Tensor]
-"""`forward(input ids [B, n], masks, position ids [B, n], cache, last [B]) -> float32 [B, width]`, read at `last`."""
+"""`forward(ids [B, n], masks, positions [B, n], cache, last [B]) -> float32 [B, width]`, read at `last`."""
 
 _LENGTH_STEP = 256  # tokens; capacities are multiples of it
 _CHUNK = 2048  # tokens; longer prefixes are computed in pieces of this size
@@ -125,27 +125,10 @@ class KVSlots:
             row.slot = -1
         self.live = sorted(stay, key=lambda row: row.slot)
 
-    def forget(self) -> None:
-        """Drop everything, live rows included, and free the memory."""
-        self.live = []
-        self._positions = None
-        self._cache.clear()
-        self._texts = np.zeros((0, 0), np.int32)
-        self._held = np.zeros(0, np.int64)
-        self._used = np.zeros(0, np.int64)
-
-    @torch.inference_mode()
-    def shrink(self) -> None:
-        """Free all slots but those of the live rows, to get out of a shortage of memory."""
-        if not self.live:
-            self.forget()
-            return
-        self._resize(len(self.live), self._texts.shape[1])
-
     # ---- choosing and filling slots
 
     def _split_wave(self, waiting: list[int], texts: list[NDArray[np.int32]]) -> tuple[list[int], list[int]]:
-        """Divide prefixes into those to compute now and those that will copy much of their text from one of them."""
+        """Divide prefixes into those to compute now and those that will then copy much from one of them."""
         wave: list[int] = []
         later: list[int] = []
         for i in waiting:
@@ -190,7 +173,7 @@ class KVSlots:
         return homes
 
     def _seat_by_copy(self, text: NDArray[np.int32], taken: set[int], donors: set[int]) -> int:
-        """Copy the longest known part of `text` over the idle slot that will be missed least, and return it."""
+        """Copy the longest known part of `text` to the idle slot that will be missed least; return it."""
         shared = self._shared(text)
         donor = int(shared.argmax())
         idle = [slot for slot in range(len(self.live), len(self._held)) if slot not in taken]
@@ -270,7 +253,7 @@ class KVSlots:
         return {row.slot: output[row.slot - first] for row in rows}
 
     def _extend(self, first: int, news: list[NDArray[np.int64]]) -> torch.Tensor:
-        """Compute `news[i]` behind what slot `first + i` holds; the outputs at their last tokens `[len(news), width]`.
+        """Compute `news[i]` behind what slot `first + i` holds; outputs `[len(news), width]` at the last tokens.
 
         Columns of padding repeat the position of the last real token, as tables of positions may end there.
         """
@@ -307,7 +290,7 @@ class KVSlots:
         return self._forward(ids, self._masks(positions, used), positions, self._cache, last)
 
     def _masks(self, positions: torch.Tensor, used: int) -> Masks:
-        """Additive masks `[B, 1, n, used]` in the model's dtype: each token attends to itself and to what is before.
+        """Additive masks `[B, 1, n, used]` in the model's dtype: attend to yourself and to what is before.
 
         They are not boolean because attention kernels would convert those anew in every layer.
         """
@@ -382,7 +365,7 @@ class KVSlots:
 
 
 class _SlotCache(Cache):
-    """The tensors of all slots, as the model's `past_key_values`; `aim` says where the next forward pass writes."""
+    """The tensors of all slots, as the model's `past_key_values`; `aim` says where it writes next."""
 
     def __init__(self) -> None:
         super().__init__(layers=[])
@@ -396,7 +379,7 @@ class _SlotCache(Cache):
         self._bases: dict[tuple[int, int, int, int], torch.Tensor] = {}
 
     def aim(self, first: int, columns: torch.Tensor, used: int, shape: tuple[int, ...]) -> None:
-        """Write the next forward pass's row i at `columns[i]` of slot `first + i`; show it the first `used` columns."""
+        """Next, write row i at `columns[i]` of slot `first + i`, and show it the first `used` columns."""
         self._rows = slice(first, first + len(columns))
         self._columns = columns
         self._read = used
@@ -404,9 +387,9 @@ class _SlotCache(Cache):
         self._places = {}
 
     def update(
-        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *args: Any, **kwargs: Any
+        self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Store the new keys and values `[B, kv heads, n, head dim]`; views of all that the rows may attend to."""
+        """Store keys and values `[B, kv heads, n, head dim]`; views of all that the rows may attend to."""
         if layer_idx >= len(self._keys):
             self._add_layer(key_states, value_states)
         keys, values = self._keys[layer_idx], self._values[layer_idx]
@@ -429,7 +412,7 @@ class _SlotCache(Cache):
 
     def _base(self, heads: int) -> torch.Tensor:
         """Place of column 0 of each row and head `[B, heads]`."""
-        slots, capacity = self._shape
+        capacity = self._shape[1]
         key = (self._rows.start, self._rows.stop, heads, capacity)
         if key not in self._bases:
             device = self._columns.device
@@ -455,11 +438,7 @@ class _SlotCache(Cache):
                 new[:kept, :, :used] = old[:kept, :, :used]
                 tensors[i] = new
 
-    def clear(self) -> None:
-        self._keys.clear()
-        self._values.clear()
-
-    def get_seq_length(self, layer_idx: int = 0) -> int:
+    def get_seq_length(self, layer_idx: int = 0) -> int:  # noqa: ARG002
         return self._read
 
 
@@ -507,7 +486,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _groups(rows: list[Row], missing: Callable[[Row], int]) -> list[list[Row]]:
-    """Divide rows, sorted by slot, into runs of neighbours that waste little on padding when computed together."""
+    """Divide rows, sorted by slot, into runs of neighbours that together need little padding."""
     groups: list[list[Row]] = []
     for row in rows:
         last = groups[-1] if groups else []

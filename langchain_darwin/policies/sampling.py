@@ -1,0 +1,230 @@
+"""Drawing the next token of many rows at once, each row from its own reproducible random stream.
+
+A draw depends on the row's logits, settings, key and position alone: not on the other rows, not on a global
+generator, and not on how often something was drawn before. Generation can therefore stop and go on anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from langchain_darwin.policies.base import Sampling
+
+_GAMMA = 0x9E3779B97F4A7C15  # the constants of SplitMix64
+_MIX_1 = 0xBF58476D1CE4E5B9
+_MIX_2 = 0x94D049BB133111EB
+_UNIFORM_BITS = 24  # as many as a float32 holds exactly
+_SPARE = 16  # equal logits beyond the k-th that are still seen
+_ALL = 2**31
+_NUCLEUS = 1024  # logits looked at first for a top-p without a top-k
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How to draw for each row of a batch; made once and used until the batch changes.
+
+    Attributes:
+        keys: Keys of the rows' random streams, int64 `[B]`.
+        floors: Positions before which end tokens are forbidden, int64 `[B]`.
+        end_ids: Token ids that end a response, int64 `[E]`.
+        temperatures: Float32 `[B, 1]`, 1 for greedy rows.
+        greedy: Rows that take the likeliest token, `[B]`, or None if there are none.
+        cut: Rows with a top-k or top-p, `[B]`, or None if there are none.
+        plain: Whether any row draws from the whole vocabulary.
+        top_k: Int64 `[B, 1]`; more than any vocabulary for rows without one.
+        top_p: Float32 `[B, 1]`, or None if no row has one.
+        whole_p: Rows with a top-p of the whole distribution, having no top-k, `[B, 1]`, or None if there are
+            none.
+        candidates: How many of the largest logits are looked at for rows with a top-k or top-p.
+        last_floor: Largest of `floors`.
+    """
+
+    keys: torch.Tensor
+    floors: torch.Tensor
+    end_ids: torch.Tensor
+    temperatures: torch.Tensor
+    greedy: torch.Tensor | None
+    cut: torch.Tensor | None
+    plain: bool
+    top_k: torch.Tensor
+    top_p: torch.Tensor | None
+    whole_p: torch.Tensor | None
+    candidates: int
+    last_floor: int
+
+
+def make_plan(
+    samplings: Sequence[Sampling],
+    keys: Sequence[int],
+    floors: Sequence[int],
+    end_ids: Sequence[int],
+    device: torch.device,
+) -> Plan:
+    """Plan the draws of a batch; arguments by row, `floors[i]` the first position at which row i may end."""
+
+    def column(values: Sequence[float]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=device)[:, None]
+
+    def integers(values: Sequence[int]) -> torch.Tensor:
+        return torch.tensor(values, dtype=torch.long, device=device)
+
+    def flags(values: Sequence[bool]) -> torch.Tensor | None:
+        return torch.tensor(values, device=device) if any(values) else None
+
+    greedy = [s.temperature == 0 for s in samplings]
+    by_k = [s.top_k > 0 and s.temperature > 0 for s in samplings]
+    by_p = [s.top_p < 1 and s.temperature > 0 for s in samplings]
+    cut = [k or p for k, p in zip(by_k, by_p, strict=True)]
+    whole_p = flags([p and not k for k, p in zip(by_k, by_p, strict=True)])
+    top_ks = [s.top_k if k else _ALL for s, k in zip(samplings, by_k, strict=True)]
+    most = max((k for k in top_ks if k < _ALL), default=0) + _SPARE
+    return Plan(
+        keys=integers([_signed(key) for key in keys]),
+        floors=integers(floors),
+        end_ids=integers(sorted(end_ids)),
+        temperatures=column([s.temperature or 1.0 for s in samplings]),
+        greedy=flags(greedy),
+        cut=flags(cut),
+        plain=not all(g or c for g, c in zip(greedy, cut, strict=True)),
+        top_k=integers(top_ks)[:, None],
+        top_p=column([s.top_p if p else 1.0 for s, p in zip(samplings, by_p, strict=True)]) if any(by_p) else None,
+        whole_p=None if whole_p is None else whole_p[:, None],
+        candidates=most if whole_p is None else max(most, _NUCLEUS),
+        last_floor=max(floors),
+    )
+
+
+def draw(
+    logits: torch.Tensor,
+    plan: Plan,
+    positions: torch.Tensor,
+    *,
+    first_position: int = 0,
+    allowed: torch.Tensor | None = None,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw the next token of every row.
+
+    Args:
+        logits: Float32 `[B, V]`.
+        plan: The batch's plan.
+        positions: Index in its text of the token to draw, int64 `[B]`.
+        first_position: A lower bound of `positions` known to the host; saves work once all rows may end.
+        allowed: Tokens that a grammar allows, as bits of int32 `[B, ceil(V / 32)]`, lowest bit first; None
+            for all.
+
+    Returns:
+        Token ids `[B]`, and the natural logarithms `[B]` of their probabilities under the model itself: at
+        temperature 1, with nothing forbidden.
+    """
+    masked = logits
+    if allowed is not None:
+        masked = masked.masked_fill(~_unpack(allowed, logits.shape[-1]), -torch.inf)
+    if first_position < plan.last_floor:
+        early = (positions < plan.floors)[:, None]
+        masked = masked.index_copy(1, plan.end_ids, masked[:, plan.end_ids].masked_fill(early, -torch.inf))
+    tokens = _choose(masked, plan, positions)
+    return tokens, logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
+
+
+def uniforms(keys: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Random numbers in [0, 1), float32 `[B]`: a hash of key and position.
+
+    The hash is the output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", OOPSLA 2014; constants by Stafford's variant 13), applied to the mixed key plus `position`
+    steps.
+    """
+    mixed = _mix(_mix(keys) + positions * _signed(_GAMMA))
+    return _shift(mixed, 64 - _UNIFORM_BITS).to(torch.float32) * 2.0**-_UNIFORM_BITS
+
+
+def _choose(logits: torch.Tensor, plan: Plan, positions: torch.Tensor) -> torch.Tensor:
+    """Tokens of all rows; each row's own way of drawing decides, whatever the others need."""
+    tokens = None
+    if plan.plain or plan.cut is not None:
+        random = uniforms(plan.keys, positions)[:, None]
+    if plan.plain:
+        tokens = _draw_from_all(logits, plan, random)
+    if plan.cut is not None:
+        drawn = _draw_from_best(logits, plan, random)
+        tokens = drawn if tokens is None else torch.where(plan.cut, drawn, tokens)
+    if plan.greedy is not None:
+        likeliest = logits.argmax(dim=-1)
+        tokens = likeliest if tokens is None else torch.where(plan.greedy, likeliest, tokens)
+    assert tokens is not None  # noqa: S101  (a row is plain, cut or greedy)
+    return tokens
+
+
+def _draw_from_all(logits: torch.Tensor, plan: Plan, random: torch.Tensor) -> torch.Tensor:
+    scaled = logits / plan.temperatures
+    weights = (scaled - scaled.amax(dim=-1, keepdim=True)).exp_()
+    return _invert(weights, random)[:, 0]
+
+
+def _draw_from_best(logits: torch.Tensor, plan: Plan, random: torch.Tensor) -> torch.Tensor:
+    """Draw among each row's top-k and, of these, top-p.
+
+    Cuts are made by value, so that equal logits are kept or dropped together, and what is kept is put into
+    the vocabulary's order: how top-k orders equal logits then makes no difference.
+    """
+    best, ids = logits.topk(min(plan.candidates, logits.shape[-1]), dim=-1)
+    weights = ((best - best[:, :1]) / plan.temperatures).exp_()
+    if plan.whole_p is not None and not _covers_nucleus(logits, best, weights, plan):
+        best, ids = logits.sort(dim=-1, descending=True)
+        weights = ((best - best[:, :1]) / plan.temperatures).exp_()
+    least = best.gather(1, plan.top_k.clamp(max=best.shape[-1]) - 1)
+    weights = weights.masked_fill(best < least, 0.0)
+    if plan.top_p is not None:
+        total = weights.sum(dim=-1, keepdim=True)
+        if plan.whole_p is not None:
+            total = torch.where(plan.whole_p, _total(logits, best, plan), total)
+        kept = weights.cumsum(dim=-1) - weights < plan.top_p * total
+        least = weights.masked_fill(~kept, torch.inf).amin(dim=-1, keepdim=True)
+        weights = weights.masked_fill(weights < least, 0.0)
+    ids, order = ids.sort(dim=-1)
+    return ids.gather(1, _invert(weights.gather(1, order), random))[:, 0]
+
+
+def _covers_nucleus(logits: torch.Tensor, best: torch.Tensor, weights: torch.Tensor, plan: Plan) -> bool:
+    """Whether the candidates suffice for every row with a top-p of the whole distribution."""
+    assert plan.whole_p is not None  # noqa: S101
+    assert plan.top_p is not None  # noqa: S101
+    enough = weights.sum(dim=-1, keepdim=True) >= plan.top_p * _total(logits, best, plan)
+    return bool((enough | ~plan.whole_p).all())
+
+
+def _total(logits: torch.Tensor, best: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Sum of the weights of the whole vocabulary `[B, 1]`, the largest weight being 1."""
+    return ((logits - best[:, :1]) / plan.temperatures).exp_().sum(dim=-1, keepdim=True)
+
+
+def _invert(weights: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
+    """Index `[B, 1]` at which the cumulative weights pass the share `random` of their sum."""
+    sums = weights.cumsum(dim=-1)
+    places = torch.searchsorted(sums, random * sums[:, -1:], right=True)
+    return places.clamp_(max=weights.shape[-1] - 1)
+
+
+def _unpack(bits: torch.Tensor, vocabulary: int) -> torch.Tensor:
+    """Bits of int32 words `[B, W]` as booleans `[B, vocabulary]`."""
+    shifts = torch.arange(32, dtype=torch.int32, device=bits.device)
+    return ((bits[:, :, None] >> shifts) & 1).flatten(1)[:, :vocabulary].bool()
+
+
+def _mix(x: torch.Tensor) -> torch.Tensor:
+    x = (x ^ _shift(x, 30)) * _signed(_MIX_1)
+    x = (x ^ _shift(x, 27)) * _signed(_MIX_2)
+    return x ^ _shift(x, 31)
+
+
+def _shift(x: torch.Tensor, bits: int) -> torch.Tensor:
+    """Logical right shift of int64."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _signed(x: int) -> int:
+    """A 64-bit pattern as the signed integer that torch holds."""
+    x &= (1 << 64) - 1
+    return x - (1 << 64) if x >> 63 else x

@@ -1,0 +1,180 @@
+"""The embedded policy: a Hugging Face model in this process."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from langchain_darwin.errors import ConfigurationError, ContextOverflowError, UnsupportedModelError
+from langchain_darwin.policies.base import Codec, Growth, Job, OnTokens, Proposal, check_range
+
+if TYPE_CHECKING:
+    from langchain_darwin.policies.decode_loop import DecodeLoop
+    from langchain_darwin.policies.loading import LoadedModel
+    from langchain_darwin.policies.rows import RowStore
+
+_loops: weakref.WeakKeyDictionary[LoadedModel, DecodeLoop] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+class TransformersPolicy:
+    """A local causal chat model, loaded at first use.
+
+    Policies of one process that name the same model share its weights, its memory and its decode batch.
+
+    Attributes:
+        model: Hub id or folder; None for the embedded model.
+        revision: Branch, tag or commit of a hub id.
+        dtype: "auto" (bfloat16 where the device computes in it natively, else float32) or a torch dtype's
+            name.
+        device: "auto" (the first of cuda, mps and cpu that there is) or a torch device's name.
+        trust_remote_code: Run Python code that comes with the model.
+        max_rows: Most texts decoded at a time; others wait. Policies that share a model share the first
+            one's.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        trust_remote_code: bool = False,
+        max_rows: int = 64,
+    ) -> None:
+        check_range("max_rows", max_rows, low=1)
+        self.model = model
+        self.revision = revision
+        self.dtype = dtype
+        self.device = device
+        self.trust_remote_code = trust_remote_code
+        self.max_rows = max_rows
+        self._loaded: LoadedModel | None = None
+        self._loop: DecodeLoop | None = None
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={value!r}" for name, value in self.identity().items())
+        return f"TransformersPolicy({facts})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Weights and thread stay here; a copy in another process loads its own."""
+        return self.__dict__ | {"_loaded": None, "_loop": None}
+
+    @property
+    def name(self) -> str:
+        """Hub id, or the name of the folder."""
+        return self._load().name
+
+    @property
+    def codec(self) -> Codec:
+        """The model's tokenizer and chat template."""
+        return self._load().codec
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and response together."""
+        return self._load().context_length
+
+    def identity(self) -> Mapping[str, Any]:
+        """What tells this policy from others with different outputs."""
+        return {
+            "model": self.model,
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "device": self.device,
+            "trust_remote_code": self.trust_remote_code,
+        }
+
+    def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
+        """Continue each job; see `Policy.submit`."""
+        for job in jobs:
+            self._check_job(job)
+        return self._running().submit(jobs, on_tokens)
+
+    def propose(
+        self, prefixes: Sequence[tuple[int, ...]], k: int, among: Sequence[int] | None = None
+    ) -> Future[list[Proposal]]:
+        """The likeliest next tokens of each prefix; see `Policy.propose`."""
+        check_range("k", k, low=1)
+        for prefix in prefixes:
+            self._check_prefix(prefix)
+        self._check_ids("among", among or ())
+        return self._running().propose(prefixes, k, among)
+
+    def _check_job(self, job: Job) -> None:
+        self._check_prefix(job.prefix)
+        if not 0 <= job.start <= len(job.prefix):
+            msg = f"start={job.start} must be between 0 and the length of the prefix, {len(job.prefix)}"
+            raise ConfigurationError(msg)
+        if job.tokens is not None:
+            check_range("tokens", job.tokens, low=0)
+        if job.start == len(job.prefix) == self.context_length:
+            self._refuse_length(job.prefix)
+        if job.sampling.constraint is not None:
+            msg = f"constraint={job.sampling.constraint.kind!r}: the embedded policy cannot follow grammars yet"
+            raise UnsupportedModelError(msg)
+
+    def _check_prefix(self, prefix: Sequence[int]) -> None:
+        if not prefix:
+            msg = "prefix=() is empty; it must hold at least one token"
+            raise ConfigurationError(msg)
+        if len(prefix) > self.context_length:
+            self._refuse_length(prefix)
+        self._check_ids("prefix", prefix)
+
+    def _refuse_length(self, prefix: Sequence[int]) -> None:
+        msg = (
+            f"prefix of {len(prefix)} tokens leaves no room in the context of {self.context_length} tokens of"
+            f" {self.name}; shorten the messages or use a model with a longer context"
+        )
+        raise ContextOverflowError(msg)
+
+    def _check_ids(self, name: str, ids: Sequence[int]) -> None:
+        size = self._load().model.get_input_embeddings().num_embeddings
+        if ids and (min(ids) < 0 or max(ids) >= size):
+            wrong = next(i for i in ids if not 0 <= i < size)
+            msg = f"{name} holds token id {wrong}, which is not among the {size} ids of {self.name}"
+            raise ConfigurationError(msg)
+
+    def _load(self) -> LoadedModel:
+        if self._loaded is None:
+            from langchain_darwin.policies.embedded import resolve_model
+            from langchain_darwin.policies.loading import load_model
+
+            self._loaded = load_model(
+                resolve_model(self.model),
+                revision=self.revision,
+                dtype=self.dtype,
+                device=self.device,
+                trust_remote_code=self.trust_remote_code,
+            )
+        return self._loaded
+
+    def _running(self) -> DecodeLoop:
+        """The decoding thread of the model, shared with all policies of the same weights."""
+        if self._loop is None:
+            from langchain_darwin.policies.decode_loop import DecodeLoop
+
+            loaded = self._load()
+            with _lock:
+                if loaded not in _loops:
+                    make = partial(_make_store, loaded.model, self.max_rows, ragged=loaded.ragged)
+                    _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device)
+                self._loop = _loops[loaded]
+        return self._loop
+
+
+def _make_store(model: Any, max_rows: int, *, ragged: bool) -> RowStore:
+    """Memory for the model's rows: slots where its layers allow, else a slower cache per row."""
+    if ragged:
+        from langchain_darwin.policies.kv_slots import KVSlots
+
+        return KVSlots(model, max_rows)
+    from langchain_darwin.policies.row_caches import RowCaches
+
+    return RowCaches(model, max_rows)
