@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from langchain_core.messages import AIMessage, AIMessageChunk
@@ -19,6 +21,7 @@ from langchain_darwin.errors import DarwinError
 from langchain_darwin.search.base import Beam, CycleStarted, Event, Finished, Grown, Outcome, Replaced
 from langchain_darwin.search.runner import Runner
 from langchain_darwin.stream import CommittedText
+from langchain_darwin.trace import TraceWriter
 
 logger = logging.getLogger(__name__)
 
@@ -32,15 +35,20 @@ class Call:
         observers: Called with every event, in order, and awaited if need be; one that raises is logged and left
             out from then on.
         respond: Makes the final message's content and tool calls from a beam.
+        record: Makes the trace's writer for a path; None as path only collects the records.
+        trace: File to append the trace to, or None.
         n: How many answers to return, best first.
         outcome: What the search found, once it has ended.
     """
 
     runner: Runner
     respond: Callable[[Beam], AIMessage]
+    record: Callable[[str | Path | None], TraceWriter]
+    trace: str | Path | None = None
     observers: list[Observer] = field(default_factory=list)
     n: int = 1
     outcome: Outcome | None = None
+    _seen: list[Event] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=lambda: {"rounds": 0, "cycles": 0, "replacements": 0})
     _started: float = field(default_factory=time.monotonic)
 
@@ -58,14 +66,14 @@ class Call:
                 pass
         return self.result()
 
-    def stream(self) -> Iterator[ChatGenerationChunk]:
+    def stream(self) -> Generator[ChatGenerationChunk, None, None]:
         """Run the search; the text that is certain as it becomes so, then the rest, then the facts."""
         committed = self._committed()
         with closing(self._events()) as events:
             yield from (_piece(text) for event in events if (text := committed.feed(event)))
         yield from self._last_chunks(committed)
 
-    async def astream(self) -> AsyncIterator[ChatGenerationChunk]:
+    async def astream(self) -> AsyncGenerator[ChatGenerationChunk, None]:
         """Like `stream`, without blocking."""
         committed = self._committed()
         async with aclosing(self._aevents()) as events:
@@ -92,33 +100,42 @@ class Call:
         )
         yield ChatGenerationChunk(message=last)
 
-    def _events(self) -> Iterator[Event]:
-        """The search's events, after the observers have seen them."""
+    def _events(self) -> Generator[Event, None, None]:
+        """The search's events, after the observers and the trace have seen them."""
+        trace = self.record(self.trace) if self.trace else None
         with closing(self.runner.run()) as events:
             try:
                 for event in events:
                     self._note(event)
                     self._tell(event)
+                    if trace:
+                        trace.write(event)
                     yield event
             except DarwinError as error:
-                raise self._with_findings(error) from error.__cause__
+                raise self._with_findings(error, trace) from error.__cause__
 
-    async def _aevents(self) -> AsyncIterator[Event]:
+    async def _aevents(self) -> AsyncGenerator[Event, None]:
+        trace = await asyncio.to_thread(self.record, self.trace) if self.trace else None
         async with aclosing(self.runner.arun()) as events:
             try:
                 async for event in events:
                     self._note(event)
                     await self._atell(event)
+                    if trace:
+                        await trace.awrite(event)
                     yield event
             except DarwinError as error:
-                raise self._with_findings(error) from error.__cause__
+                raise await asyncio.to_thread(self._with_findings, error, trace) from error.__cause__
 
     def result(self) -> ChatResult:
         """The `n` best answers, best first, with what the search found and cost."""
-        assert self.outcome is not None, "run the search to its end first"
+        if self.outcome is None:
+            msg = "the search has not ended; run it to its end first"
+            raise RuntimeError(msg)
         return ChatResult(generations=[self._generation(beam) for beam in self.outcome.beams[: self.n]])
 
     def _note(self, event: Event) -> None:
+        self._seen.append(event)
         match event:
             case Grown():
                 self._counts["rounds"] += not all(beam.aside for beam in event.beams)
@@ -149,10 +166,16 @@ class Call:
             logger.exception("%r raised on a search event and is left out from now on", observer)
             self.observers.remove(observer)
 
-    def _with_findings(self, error: DarwinError) -> DarwinError:
-        """The error with the best answer so far: a failure late in a search loses nothing."""
+    def _with_findings(self, error: DarwinError, trace: TraceWriter | None) -> DarwinError:
+        """The error with the best answer and the records so far: a failure late in a search loses nothing."""
         found = self.runner.ledger.best_so_far()
         error.best = self.respond(found[0]) if found else None
+        if trace is None:
+            trace = self.record(None)
+            for event in self._seen:
+                trace.write(event)
+        trace.fail(error)
+        error.trace = trace.records
         return error
 
     def _generation(self, beam: Beam) -> ChatGeneration:

@@ -84,8 +84,11 @@ def progress(run: RunManager | StreamRun | None, *, blocking: bool) -> Observer:
 def _tell_own(run: RunManager | StreamRun, *, blocking: bool) -> Tell:
     kind = CallbackManager if blocking else AsyncCallbackManager
     if isinstance(run, StreamRun):
-        callbacks, tags, metadata = (run.config.get(key) for key in ("callbacks", "tags", "metadata"))
-        manager = kind.configure(callbacks, inheritable_tags=tags, inheritable_metadata=metadata)
+        manager = kind.configure(
+            run.config.get("callbacks"),
+            inheritable_tags=run.config.get("tags"),
+            inheritable_metadata=run.config.get("metadata"),
+        )
         return partial(manager.on_custom_event, EVENT_NAME, run_id=uuid.UUID(run))
     manager = kind(run.handlers, parent_run_id=run.run_id, tags=run.tags, metadata=run.metadata)
     return partial(manager.on_custom_event, EVENT_NAME, run_id=run.run_id)
@@ -94,13 +97,13 @@ def _tell_own(run: RunManager | StreamRun, *, blocking: bool) -> Tell:
 def _tell_around(*, blocking: bool) -> Tell:
     config = var_child_runnable_config.get()
     if getattr((config or {}).get("callbacks"), "parent_run_id", None) is None:
-        return lambda data: None
+        return _tell_nobody
     return partial(dispatch_custom_event if blocking else adispatch_custom_event, EVENT_NAME, config=config)
 
 
 def reward_context(run: RunManager | StreamRun | None) -> contextvars.Context:
     """The context in which a reward runs: its own LangChain calls are children of this run, and not streamed."""
-    config: RunnableConfig = {**(var_child_runnable_config.get() or {})}  # type: ignore[typeddict-item]
+    config: RunnableConfig = {**(var_child_runnable_config.get() or {})}
     config["tags"] = [*config.get("tags", []), _NO_STREAM]
     if run is not None and not isinstance(run, StreamRun):
         kind = CallbackManager if isinstance(run, CallbackManagerForLLMRun) else AsyncCallbackManager
@@ -111,20 +114,25 @@ def reward_context(run: RunManager | StreamRun | None) -> contextvars.Context:
     return context
 
 
+def _tell_nobody(data: Mapping[str, Any]) -> None:
+    """Nobody listens."""
+    del data
+
+
 def _stream_writer() -> Callable[[Mapping[str, Any]], None]:
     """LangGraph's writer for `stream_mode="custom"`, or one that does nothing outside a graph."""
     if "langgraph" not in sys.modules:
-        return lambda data: None
+        return _tell_nobody
     from langgraph.config import get_stream_writer
 
     try:
         writer = get_stream_writer()
     except (RuntimeError, KeyError):  # not called from a graph's node
-        return lambda data: None
+        return _tell_nobody
     return lambda data: writer({EVENT_NAME: data})
 
 
-def summary(event: Event) -> dict[str, Any] | None:
+def summary(event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - a table
     """An event as a small JSON-able dict without token ids, or None for those of no interest to people."""
     match event:
         case Started():

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import difflib
 import random
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Self, TypeAlias
+from typing import Any, Self, TypeAlias, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LangSmithParams
@@ -30,9 +30,11 @@ from langchain_darwin.rewards.base import Reward
 from langchain_darwin.search.base import Beam, Event, Search, Task, describe
 from langchain_darwin.search.darwin import Darwin
 from langchain_darwin.search.runner import Budget, Runner
+from langchain_darwin.trace import TraceWriter
 
 _PER_CALL = frozenset(
-    "model reward search temperature top_p top_k max_tokens min_tokens seed timeout budget_tokens n".split()
+    ("model", "reward", "search", "temperature", "top_p", "top_k", "max_tokens", "min_tokens")
+    + ("seed", "timeout", "budget_tokens", "n")
 )
 """Fields that a call, or `bind`, may set for itself."""
 
@@ -55,7 +57,9 @@ class ChatDarwin(BaseChatModel):
         search: The algorithm and its settings, `Darwin()` by default; `BestOfN(n=5)`, ...
         temperature, top_p, top_k, max_tokens, min_tokens, stop: How each answer is drawn.
         seed: Same seed, same answer; None draws a new one for every call and reports it.
-        timeout: Seconds after which the best answer so far comes back.
+        timeout, budget_tokens: Seconds, and policy tokens, after which the best answer so far comes back.
+        trace: File to which every search appends its record, as JSON lines.
+        on_search_event: Called with every event of every search (`langchain_darwin.search.base`).
 
     Instantiate and invoke:
         ```python
@@ -194,22 +198,33 @@ class ChatDarwin(BaseChatModel):
                 yield chunk
 
     def stream(
-        self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
+        self,
+        input: Any,  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
     ) -> Iterator[AIMessageChunk]:
         """Stream what is certain of the answer as soon as it is; see `docs/streaming.md`."""
         run = StreamRun.of(config)
         yield from super().stream(input, run.config, stop=stop, darwin_run=run, **kwargs)
 
     async def astream(
-        self, input: Any, config: RunnableConfig | None = None, *, stop: list[str] | None = None, **kwargs: Any
-    ) -> AsyncIterator[AIMessageChunk]:
+        self,
+        input: Any,  # noqa: A002 - LangChain's name
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncGenerator[AIMessageChunk, None]:
         """Stream what is certain of the answer as soon as it is; see `docs/streaming.md`."""
         run = StreamRun.of(config)
-        async with aclosing(super().astream(input, run.config, stop=stop, darwin_run=run, **kwargs)) as chunks:
+        stream = super().astream(input, run.config, stop=stop, darwin_run=run, **kwargs)
+        async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", stream)) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    def batch(self, inputs: list[Any], config: Configs = None, **kwargs: Any) -> list[AIMessage]:  # type: ignore[override]
+    def batch(self, inputs: list[Any], config: Configs = None, **kwargs: Any) -> list[AIMessage]:
         """Answer all inputs at once: their searches share the policy's decode batch."""
         return super().batch(inputs, _all_at_once(config, len(inputs)), **kwargs)
 
@@ -266,10 +281,14 @@ class ChatDarwin(BaseChatModel):
             budget=Budget(self._setting("timeout", kwargs), self._setting("budget_tokens", kwargs)),
             context=reward_context(run),
         )
+
+        def record(path: str | Path | None) -> TraceWriter:
+            return TraceWriter(path, task, runner.search, model=policy.name, reward=runner.reward.name)
+
         observers: list[Observer] = [progress(run, blocking=blocking)]
         if self.on_search_event:
             observers.append(self.on_search_event)
-        return Call(runner, respond, observers, self._setting("n", kwargs))
+        return Call(runner, respond, record, self.trace, observers, self._setting("n", kwargs))
 
     def _setting(self, name: str, kwargs: Mapping[str, Any]) -> Any:
         value = kwargs.get(name)
@@ -288,7 +307,7 @@ class ChatDarwin(BaseChatModel):
                 device=self.device,
                 trust_remote_code=self.trust_remote_code,
             )
-        return model
+        return cast("Policy", model)
 
     def _reward(self, kwargs: Mapping[str, Any]) -> Reward:
         return as_reward(self._setting("reward", kwargs))

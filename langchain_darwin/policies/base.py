@@ -6,6 +6,7 @@ simply submits whole prefixes and pays only for what is new.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -194,7 +195,7 @@ def check_range(
     """Raise `ConfigurationError` unless `low <= value <= high` (`low < value` if `low_open`)."""
     too_low = low is not None and (value < low or (low_open and value == low))
     too_high = high is not None and value > high
-    if not (too_low or too_high or value != value):
+    if not (too_low or too_high or math.isnan(value)):
         return
     lower = "" if low is None else f"{'above' if low_open else 'at least'} {low:g}"
     upper = "" if high is None else f"at most {high:g}"

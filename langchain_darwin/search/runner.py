@@ -11,7 +11,7 @@ import contextvars
 import math
 import queue
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import aclosing, closing, suppress
 from dataclasses import dataclass, field
@@ -98,7 +98,7 @@ class Runner:
     stopped: str | None = None
     _deadline: float | None = None
 
-    def run(self) -> Iterator[Event]:
+    def run(self) -> Generator[Event, None, None]:
         """Run to the end, blocking; yields events, `Finished` last."""
         with closing(self._drive()) as drive:
             reply: Any = None
@@ -113,7 +113,7 @@ class Runner:
                 else:
                     yield step
 
-    async def arun(self) -> AsyncIterator[Event]:
+    async def arun(self) -> AsyncGenerator[Event, None]:
         """Run to the end without blocking the event loop; yields events, `Finished` last."""
         with closing(self._drive()) as drive:
             reply: Any = None
@@ -151,16 +151,16 @@ class Runner:
                     growing = Growing(step, self.task, self.policy, self._tokens_left(), self._deadline)
                     if self.watch:
                         yield growing.begun()
-                    reply, event = growing.finish((yield growing), self.ledger)
-                    yield event
+                    reply, grown = growing.finish((yield growing), self.ledger)
+                    yield grown
                 elif isinstance(step, Score):
                     scoring = Scoring(step, self.reward, self.respond, self.ledger)
                     scores = yield scoring
                     if scores is None:
                         outcome = self._best_so_far()
                         break
-                    reply, event = scoring.finish(scores, self.ledger)
-                    yield event
+                    reply, scored = scoring.finish(scores, self.ledger)
+                    yield scored
                 elif isinstance(step, Propose):
                     began = time.monotonic()
                     reply = yield step
@@ -221,7 +221,7 @@ class Runner:
         finally:
             future.cancel()
 
-    async def _agrow(self, growing: Growing) -> AsyncIterator[TokensDrawn | list[Growth]]:
+    async def _agrow(self, growing: Growing) -> AsyncGenerator[TokensDrawn | list[Growth], None]:
         """Wait for the policy; yield tokens as they come, if watched, then the growths."""
         if not growing.jobs:
             yield []
@@ -250,7 +250,8 @@ class Runner:
         try:
             return self.context.run(self.reward.score, self.messages, scoring.responses, timeout=self._judging_time())
         except RewardTimeoutError as error:
-            return self._late(error)
+            self._late(error)
+            return None
 
     async def _ajudge(self, scoring: Scoring) -> list[float] | None:
         """Scores, or None if the time ran out first."""
@@ -260,7 +261,8 @@ class Runner:
             scores = self.reward.ascore(self.messages, scoring.responses, timeout=self._judging_time())
             return await asyncio.create_task(scores, context=self.context)
         except RewardTimeoutError as error:
-            return self._late(error)
+            self._late(error)
+            return None
 
     def _judging_time(self) -> float | None:
         """Seconds that a reward may take now: until the deadline and its grace."""

@@ -22,6 +22,7 @@ from langchain_darwin.errors import (
 )
 from langchain_darwin.search.base import Finished, Started
 from langchain_darwin.testing import ScriptedPolicy, keyword_reward
+from langchain_darwin.trace import read_trace
 
 
 def chat(**fields):
@@ -318,3 +319,16 @@ def test_tokens_are_counted_by_the_models_own_template():
     messages = [SystemMessage("Be brief."), HumanMessage("one two")]
     assert model.get_num_tokens_from_messages(messages) == 9
     assert model.get_num_tokens_from_messages(messages, tools=[test_all_errors_have_one_root]) > 9
+
+
+async def test_a_trace_file_holds_every_search(tmp_path):
+    model = chat(trace=tmp_path / "runs.jsonl")
+    answers = [model.invoke("Write a line"), await model.ainvoke("Sing")]
+    runs = read_trace(tmp_path / "runs.jsonl")
+    assert [run.text(run.outcome.best) for run in runs] == [answer.text for answer in answers]
+
+
+def test_an_error_carries_the_records_of_its_search():
+    with pytest.raises(RewardError) as caught:
+        chat(search=BestOfN(n=2), reward=raises).invoke("Write a line")
+    assert [record["type"] for record in caught.value.trace] == ["Header", "Started", "Grown", "Failed"]
