@@ -125,9 +125,7 @@ def _judge(thing: Any) -> Judge:
     if isinstance(thing, Runnable):
         return _RunnableJudge(thing)
     if isinstance(thing, type):
-        raise ConfigurationError(
-            f"reward={thing.__name__} is a class; pass an instance: {thing.__name__}(...)"
-        )
+        raise ConfigurationError(f"reward={thing.__name__} is a class; pass an instance: {thing.__name__}(...)")
     if callable(thing):
         _refuse_other_signatures(thing)
         return thing  # type: ignore[no-any-return]

@@ -155,9 +155,7 @@ class Reward:
             raise too_slow(self.name, seconds)
         return future.result()
 
-    async def _aonce(
-        self, messages: list[BaseMessage], responses: list[AIMessage], seconds: float | None
-    ) -> Values:
+    async def _aonce(self, messages: list[BaseMessage], responses: list[AIMessage], seconds: float | None) -> Values:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:

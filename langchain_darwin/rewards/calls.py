@@ -78,9 +78,7 @@ class _BackgroundLoop:
         """Run the coroutine in a copy of the caller's context variables."""
         if threading.current_thread() is self._thread:
             coroutine.close()
-            message = (
-                "an async reward called a synchronous search with an async reward: await `ainvoke` there"
-            )
+            message = "an async reward called a synchronous search with an async reward: await `ainvoke` there"
             raise RewardError(message)
         return asyncio.run_coroutine_threadsafe(coroutine, self._running())
 

@@ -39,9 +39,7 @@ def checked(name: str, values: Any, count: int) -> list[float]:
     if hasattr(values, "tolist"):  # numpy, torch
         values = values.tolist()
     if not isinstance(values, Iterable) or isinstance(values, str | bytes | Mapping | set):
-        remedy = (
-            "return a list with one number per response, or decorate a function of one with @per_response"
-        )
+        remedy = "return a list with one number per response, or decorate a function of one with @per_response"
         raise refused(name, f"returned {short(values)}", remedy)
     values = list(values)
     if len(values) != count:
@@ -71,9 +69,7 @@ def blame(name: str) -> Iterator[None]:
     except Exception as error:
         notes = "".join(f" ({note})" for note in getattr(error, "__notes__", ()))
         what = f"raised {type(error).__name__}: {str(error)[:300]}{notes}"
-        raise refused(
-            name, what, "repair it, or repeat passing failures: as_reward(..., retries=3)"
-        ) from error
+        raise refused(name, what, "repair it, or repeat passing failures: as_reward(..., retries=3)") from error
 
 
 def refused(name: str, what: str, remedy: str) -> RewardError:

@@ -81,7 +81,7 @@ class LengthWindow(_Rule):
 class Matches(_Rule):
     """1 if the regular expression is found in the text, else 0; `(-1, Matches(...))` forbids it.
 
-    Unfinished text gets 1 as soon as the expression is found, 0 until then. With `full=True` it is not judged.
+    Unfinished text gets 1 as soon as the expression is found, 0 until then; `full=True` judges finished text only.
 
     Attributes:
         regex: As for Python's `re`; write flags into it: `(?i)` ignores case.
@@ -162,14 +162,10 @@ class Keywords(_Rule):
         for name in ("words", "forbidden"):
             given = getattr(self, name)
             if isinstance(given, str) or not all(isinstance(word, str) and word.strip() for word in given):
-                raise ConfigurationError(
-                    f"{name}={given!r} must be a sequence of words, such as ('rain', 'sun')"
-                )
+                raise ConfigurationError(f"{name}={given!r} must be a sequence of words, such as ('rain', 'sun')")
             object.__setattr__(self, name, tuple(given))
         if not self.words and not self.forbidden:
-            raise ConfigurationError(
-                "Keywords() gives every text the same score; pass words or forbidden words"
-            )
+            raise ConfigurationError("Keywords() gives every text the same score; pass words or forbidden words")
 
     def _score(self, response: AIMessage) -> float:
         text = response.text
@@ -221,9 +217,7 @@ class Complete(_Rule):
     partial: ClassVar[bool] = False
 
     def _score(self, response: AIMessage) -> float:
-        return float(
-            response.response_metadata.get("finish_reason", "stop") not in ("length", "timeout", None)
-        )
+        return float(response.response_metadata.get("finish_reason", "stop") not in ("length", "timeout", None))
 
 
 _REFUSAL = re.compile(

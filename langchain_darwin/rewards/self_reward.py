@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -11,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError, UnsupportedModelError
+from langchain_darwin.rewards.transcript import content, transcript
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
 
     from langchain_darwin.policies.base import Codec, Policy, Proposal
 
-QUESTION = "Is this a correct, helpful and clear answer to the last message? Reply with Yes or No."
+QUESTION = "Is this a good answer? Reply with Yes or No."
 
 _PROMPT = """\
 Read this conversation and the answer that an assistant gave.
@@ -32,7 +32,6 @@ Read this conversation and the answer that an assistant gave.
 
 _YES = ("Yes", " Yes", "yes", " yes", "YES")
 _NO = ("No", " No", "no", " no", "NO")
-_ROLES = {"human": "User", "ai": "Assistant", "system": "System", "tool": "Tool"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +40,7 @@ class SelfReward:
 
     `log sum_v p(v | judging prompt) - log sum_w p(w | judging prompt)`, v over the spellings of Yes that are
     one token of the policy, w over those of No. It needs no second model. It costs one prefill of conversation
-    and answer, most of which the policy remembers if it judged the same text before, when it was shorter.
+    and answer, most of which the policy remembers if it judged the same text when it was shorter.
 
     Weak on small models: those below about 3 billion parameters hardly tell a good answer from a bad one this
     way. Prefer a reward model, a rule, or a judge that knows more than the policy.
@@ -81,8 +80,8 @@ class SelfReward:
     ) -> tuple[Future[list[Proposal]], frozenset[int]]:
         policy = self._policy()
         yes, no = _answer_ids(policy)
-        conversation = "\n\n".join(_said(message) for message in messages)
-        prefixes = [self._prompt(policy, conversation, _content(response)) for response in responses]
+        conversation = transcript(messages)
+        prefixes = [self._prompt(policy, conversation, content(response)) for response in responses]
         among = [*yes, *no]
         return policy.propose(prefixes, k=len(among), among=among), yes
 
@@ -132,13 +131,3 @@ def _answer_ids(policy: Policy) -> tuple[frozenset[int], frozenset[int]]:
 def _single_tokens(codec: Codec, words: Iterable[str]) -> frozenset[int]:
     encoded = [codec.encode_text(word) for word in words]
     return frozenset(tokens[0] for tokens in encoded if len(tokens) == 1)
-
-
-def _said(message: BaseMessage) -> str:
-    return f"{_ROLES.get(message.type, message.type)}: {_content(message)}"
-
-
-def _content(message: BaseMessage) -> str:
-    """Text of a message, with its tool calls as JSON lines."""
-    calls = [{"tool": call["name"], "args": call["args"]} for call in getattr(message, "tool_calls", ())]
-    return "\n".join(filter(None, [message.text, *(json.dumps(call) for call in calls)]))
