@@ -1,1 +1,55 @@
-"""Searches: algorithms that turn a policy's tokens and a reward's scores into an answer, one a file."""
+"""Searches: algorithms that turn a policy's tokens and a reward's scores into an answer, one a file.
+
+The names below are loaded when used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from langchain_darwin.search.args import ARGS
+    from langchain_darwin.search.best_of_n import BestOfN
+    from langchain_darwin.search.blockwise import BlockwiseBestOfK
+    from langchain_darwin.search.darwin import Darwin
+    from langchain_darwin.search.majority_vote import MajorityVote
+    from langchain_darwin.search.particles import Particles
+    from langchain_darwin.search.soft_best_of_n import SoftBestOfN
+    from langchain_darwin.search.speculative_rejection import SpeculativeRejection
+    from langchain_darwin.search.stop_at import StopAt
+
+__all__ = [
+    "ARGS",
+    "BestOfN",
+    "BlockwiseBestOfK",
+    "Darwin",
+    "MajorityVote",
+    "Particles",
+    "SoftBestOfN",
+    "SpeculativeRejection",
+    "StopAt",
+]
+
+_HOMES = {
+    "ARGS": "args",
+    "BestOfN": "best_of_n",
+    "BlockwiseBestOfK": "blockwise",
+    "Darwin": "darwin",
+    "MajorityVote": "majority_vote",
+    "Particles": "particles",
+    "SoftBestOfN": "soft_best_of_n",
+    "SpeculativeRejection": "speculative_rejection",
+    "StopAt": "stop_at",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -11,7 +11,7 @@ import itertools
 import random
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Proposal, Sampling
 from langchain_darwin.rewards.identity import digest
@@ -266,6 +266,10 @@ class Outcome:
 Steps: TypeAlias = Generator[Request | Event, Any, Outcome]
 """The type of `Search.run`."""
 
+T = TypeVar("T")
+Part: TypeAlias = Generator[Request | Event, Any, T]
+"""A part of a search, to be run by `yield from`."""
+
 
 @runtime_checkable
 class Search(Protocol):
@@ -282,11 +286,11 @@ def describe(search: Search) -> dict[str, Any]:
     Two searches that could give different answers never look the same: a function among the fields is told
     from others by its code and what it refers to.
     """
-    name = type(search).__qualname__
-    if not is_dataclass(search) or isinstance(search, type):
-        return {"search": name, "digest": digest(search)}
-    values = {entry.name: _described(getattr(search, entry.name)) for entry in fields(search)}
-    return {"search": name, **values}
+    thing: Any = search
+    if not is_dataclass(thing):
+        return {"search": type(search).__qualname__, "digest": digest(search)}
+    values = {entry.name: _described(getattr(thing, entry.name)) for entry in fields(thing)}
+    return {"search": type(search).__qualname__, **values}
 
 
 def _described(value: Any) -> Any:

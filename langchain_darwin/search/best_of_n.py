@@ -16,16 +16,23 @@ class BestOfN:
 
     Attributes:
         n: Number of answers. Paper: 5, 10 and 15 (Table 1).
+        batch: Answers sampled and judged at a time, or None for all; `StopAt` can stop between batches.
     """
 
     n: int = 5
+    batch: int | None = None
 
     def __post_init__(self) -> None:
-        """Refuse an impossible number of answers."""
+        """Refuse impossible numbers of answers."""
         check_range("n", self.n, low=1)
+        if self.batch is not None:
+            check_range("batch", self.batch, low=1)
 
     def run(self, task: Task) -> Steps:
         """Sample, score, rank."""
-        beams = yield Grow(task.roots(self.n), last_roots=True)
-        beams = yield Score(beams)
-        return Outcome(tuple(ranked(beams)))
+        roots, answers = task.roots(self.n), []
+        size = self.batch or self.n
+        for start in range(0, self.n, size):
+            beams = yield Grow(roots[start : start + size], last_roots=start + size >= self.n)
+            answers += yield Score(beams)
+        return Outcome(tuple(ranked(answers)))
