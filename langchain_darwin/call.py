@@ -18,6 +18,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 
 from langchain_darwin.callbacks import Observer
 from langchain_darwin.errors import DarwinError
+from langchain_darwin.parsing import Pieces, Read, Reading, plain
 from langchain_darwin.search.base import Beam, CycleStarted, Event, Finished, Grown, Outcome, Replaced
 from langchain_darwin.search.runner import Runner
 from langchain_darwin.stream import CommittedText
@@ -37,6 +38,7 @@ class Call:
         respond: Makes the final message's content and tool calls from a beam.
         record: Makes the trace's writer for a path; None as path only collects the records.
         trace: File to append the trace to, or None.
+        read: Takes the text of a response apart.
         n: How many answers to return, best first.
         outcome: What the search found, once it has ended.
     """
@@ -45,6 +47,7 @@ class Call:
     respond: Callable[[Beam], AIMessage]
     record: Callable[[str | Path | None], TraceWriter]
     trace: str | Path | None = None
+    read: Read = plain
     observers: list[Observer] = field(default_factory=list)
     n: int = 1
     outcome: Outcome | None = None
@@ -68,30 +71,32 @@ class Call:
 
     def stream(self) -> Generator[ChatGenerationChunk, None, None]:
         """Run the search; the text that is certain as it becomes so, then the rest, then the facts."""
-        committed = self._committed()
+        committed, pieces = self._committed(), Pieces(self.read)
         with closing(self._events()) as events:
-            yield from (_piece(text) for event in events if (text := committed.feed(event)))
-        yield from self._last_chunks(committed)
+            for event in events:
+                if committed.feed(event):
+                    yield from pieces.feed(committed.committed)
+        yield from self._last_chunks(pieces)
 
     async def astream(self) -> AsyncGenerator[ChatGenerationChunk, None]:
         """Like `stream`, without blocking."""
-        committed = self._committed()
+        committed, pieces = self._committed(), Pieces(self.read)
         async with aclosing(self._aevents()) as events:
             async for event in events:
-                if text := committed.feed(event):
-                    yield _piece(text)
-        for chunk in self._last_chunks(committed):
+                if committed.feed(event):
+                    for chunk in pieces.feed(committed.committed):
+                        yield chunk
+        for chunk in self._last_chunks(pieces):
             yield chunk
 
     def _committed(self) -> CommittedText:
         self.runner.watch = True
         return CommittedText(self.runner.task.text, self.runner.task.sampling.stop)
 
-    def _last_chunks(self, committed: CommittedText) -> Iterator[ChatGenerationChunk]:
+    def _last_chunks(self, pieces: Pieces) -> Iterator[ChatGenerationChunk]:
         message = self.result().generations[0].message
         assert isinstance(message, AIMessage)
-        if rest := committed.rest(str(message.text)):
-            yield _piece(rest)
+        yield from pieces.rest(message)
         last = AIMessageChunk(
             content="",
             response_metadata=message.response_metadata,
@@ -179,7 +184,7 @@ class Call:
         return error
 
     def _generation(self, beam: Beam) -> ChatGeneration:
-        message = self.respond(beam)
+        message = self.read(self.runner.task.text(beam), True).message()
         message.usage_metadata = self._usage(beam)
         message.response_metadata = {
             "model_name": self.runner.policy.name,
@@ -192,7 +197,8 @@ class Call:
     def _finish_reason(self, beam: Beam, message: AIMessage) -> str | None:
         if self.runner.stopped:
             return self.runner.stopped
-        return "tool_calls" if message.tool_calls else beam.finish
+        cut = beam.finish == "length" and message.invalid_tool_calls
+        return "tool_calls" if message.tool_calls and not cut else beam.finish
 
     def _usage(self, beam: Beam) -> UsageMetadata:
         """All policy tokens: `search` counts those of answers that were not returned."""
@@ -224,11 +230,8 @@ class Call:
         }
 
 
-def response_message(beam: Beam, text: str, **parsed: Any) -> AIMessage:
+def response_message(beam: Beam, reading: Reading) -> AIMessage:
     """The message a reward sees; `finish_reason` is None while the text is still being written."""
-    facts = {"finish_reason": beam.finish if beam.complete else None, "tokens": len(beam.tokens)}
-    return AIMessage(content=text, response_metadata=facts, **parsed)
-
-
-def _piece(text: str) -> ChatGenerationChunk:
-    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+    message = reading.message()
+    message.response_metadata = {"finish_reason": beam.finish if beam.complete else None, "tokens": len(beam.tokens)}
+    return message

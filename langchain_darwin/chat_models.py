@@ -11,25 +11,36 @@ from pathlib import Path
 from typing import Any, Self, TypeAlias, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams
+from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import RunnableConfig
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import get_config_list
-from langchain_core.utils.function_calling import convert_to_openai_tool
+from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, SkipValidation, model_validator
 
 from langchain_darwin._version import __version__
 from langchain_darwin.call import Call, response_message
 from langchain_darwin.callbacks import Observer, RunManager, StreamRun, progress, reward_context
+from langchain_darwin.dialects import dialect_of, named_format
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError
 from langchain_darwin.messages import to_conversation
 from langchain_darwin.policies.base import Policy, Sampling, check_range
 from langchain_darwin.rewards.adapters import as_reward
 from langchain_darwin.rewards.base import Reward
-from langchain_darwin.search.base import Beam, Event, Search, Task, describe
+from langchain_darwin.search.base import Beam, Event, Search, describe
 from langchain_darwin.search.darwin import Darwin
 from langchain_darwin.search.runner import Budget, Runner
+from langchain_darwin.structured import (
+    Method,
+    check_method,
+    parser,
+    response_format,
+    tool_name,
+    unless_called,
+    with_raw,
+)
+from langchain_darwin.tools import ARGUMENTS, definitions, task_and_reader, tool_use
 from langchain_darwin.trace import TraceWriter
 
 _PER_CALL = frozenset(
@@ -57,6 +68,8 @@ class ChatDarwin(BaseChatModel):
         search: The algorithm and its settings, `Darwin()` by default; `BestOfN(n=5)`, ...
         temperature, top_p, top_k, max_tokens, min_tokens, stop: How each answer is drawn.
         seed: Same seed, same answer; None draws a new one for every call and reports it.
+        response_template: How the model writes reasoning and tool calls: "hermes", "qwen_xml", "llama_json",
+            "mistral", or a response template of transformers; by default found out from tokenizer and chat template.
         timeout, budget_tokens: Seconds, and policy tokens, after which the best answer so far comes back.
         trace: File to which every search appends its record, as JSON lines.
         on_search_event: Called with every event of every search (`langchain_darwin.search.base`).
@@ -100,6 +113,7 @@ class ChatDarwin(BaseChatModel):
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    response_template: str | dict[str, Any] | None = None
     trace: str | Path | None = Field(default=None, exclude=True)
     on_search_event: Callable[[Event], None] | None = Field(default=None, exclude=True)
 
@@ -115,6 +129,8 @@ class ChatDarwin(BaseChatModel):
         self._sampling(None, {})
         Budget(self.timeout, self.budget_tokens)
         check_range("n", self.n, low=1)
+        if isinstance(self.response_template, str):
+            named_format(self.response_template)
         as_reward(self.reward)
         if isinstance(self.search, type) or not callable(getattr(self.search, "run", None)):
             msg = f"search={self.search!r} is not a search; pass an instance, such as Darwin() or BestOfN(n=5)"
@@ -234,14 +250,83 @@ class ChatDarwin(BaseChatModel):
         """Answer all inputs at once, each as soon as it is there."""
         return super().batch_as_completed(inputs, _all_at_once(config, len(inputs)), **kwargs)
 
+    def bind_tools(
+        self,
+        tools: Sequence[dict[str, Any] | type | Callable[..., Any] | BaseTool],
+        *,
+        tool_choice: str | bool | dict[str, Any] | None = None,
+        strict: bool | None = None,
+        parallel_tool_calls: bool | None = None,
+        response_format: Any = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """This model with tools that it may call.
+
+        Args:
+            tools: Tools, functions, Pydantic classes, TypedDicts or JSON Schemas with a name.
+            tool_choice: None, False or "auto" leave it to the model; "none" forbids calls; "any", "required" or True
+                make it call a tool; a name, or OpenAI's dict with one, make it call that tool. A call that must be
+                is enforced while decoding: its name exists and its arguments follow their schema.
+            strict: Enforce the schema of arguments in calls that need not be, too.
+            parallel_tool_calls: False allows one call an answer, True several. By default the model decides, but a
+                call that must be is one.
+            response_format: What an answer that calls no tool must look like; see `with_structured_output`.
+            **kwargs: Other arguments of a call, such as `temperature`.
+        """
+        own = {"strict": strict, "parallel_tool_calls": parallel_tool_calls, "response_format": response_format}
+        given = {name: value for name, value in own.items() if value is not None}
+        choice = {} if tool_choice in (None, False) else {"tool_choice": tool_choice}
+        bound = {"tools": definitions(tools, strict=strict), **choice, **given}
+        tool_use(bound)
+        return self.bind(**bound, **kwargs)
+
+    def with_structured_output(
+        self,
+        schema: Any = None,
+        *,
+        method: Method = "json_schema",
+        include_raw: bool = False,
+        strict: bool | None = None,
+        tools: Sequence[Any] | None = None,
+        **kwargs: Any,
+    ) -> Runnable[LanguageModelInput, Any]:
+        """This model with answers that follow a schema, enforced while decoding.
+
+        Args:
+            schema: A Pydantic class, whose instances come back, or a TypedDict or JSON Schema, for dicts.
+            method: "json_schema" has the model answer with JSON, "function_calling" call a tool, "json_mode" answer
+                with any JSON object (describe it in the prompt).
+            include_raw: Give a dict of `raw` (the message), `parsed` and `parsing_error` instead; nothing is raised.
+            strict: Ask for a schema in which every property is required ("function_calling").
+            tools: Tools the model may call instead of answering ("json_schema"); the result is None if it does.
+            **kwargs: Other arguments of a call, such as `temperature`.
+        """
+        check_method(method, schema, tools)
+        form = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
+        if schema is not None:
+            kwargs["ls_structured_output_format"] = form
+        parse = parser(schema, method)
+        model: Runnable[LanguageModelInput, AIMessage]
+        if method == "function_calling":
+            one: dict[str, Any] = {"strict": strict, "parallel_tool_calls": False}
+            model = self.bind_tools([schema], tool_choice=tool_name(schema), **one, **kwargs)
+        elif tools:
+            model = self.bind_tools(tools, response_format=response_format(schema), **kwargs)
+            parse = unless_called(parse)
+        else:
+            wanted = {"type": "json_object"} if method == "json_mode" else response_format(schema)
+            model = self.bind(response_format=wanted, **kwargs)
+        return with_raw(model, parse) if include_raw else model | parse
+
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of bare text by the policy's tokenizer."""
         return list(self._policy({}).codec.encode_text(text))
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Prompt tokens of the messages by the policy's own chat template, tools included."""
-        schemas = [convert_to_openai_tool(tool) for tool in tools or ()]
-        return len(self._policy({}).codec.encode_chat(to_conversation(messages), schemas))
+        codec = self._policy({}).codec
+        speaking = dialect_of(codec, self.response_template).codec(codec, marked=False)
+        return len(speaking.encode_chat(to_conversation(messages), definitions(tools or ())))
 
     def _prepare(
         self,
@@ -255,12 +340,14 @@ class ChatDarwin(BaseChatModel):
         """Everything before the first token: loads the model at the first call, then takes about a millisecond."""
         streamed = kwargs.pop("darwin_run", None)
         run = run_manager or streamed
-        _check_names(kwargs, _PER_CALL, "a call of ChatDarwin takes no argument")
+        _check_names(kwargs, _PER_CALL | ARGUMENTS, "a call of ChatDarwin takes no argument")
         policy = self._policy(kwargs)
         conversation = to_conversation(messages)
         seed = self._setting("seed", kwargs)
         seed = random.SystemRandom().getrandbits(31) if seed is None else seed
-        task = Task(conversation, policy.codec, self._sampling(stop, kwargs), seed)
+        sampling = self._sampling(stop, kwargs)
+        use = tool_use(kwargs)
+        task, read = task_and_reader(conversation, policy.codec, sampling, seed, use, self.response_template)
         if len(task.prompt) >= policy.context_length:
             msg = (
                 f"the prompt has {len(task.prompt)} tokens and {policy.name} holds {policy.context_length} of prompt "
@@ -269,7 +356,7 @@ class ChatDarwin(BaseChatModel):
             raise ContextOverflowError(msg)
 
         def respond(beam: Beam) -> AIMessage:
-            return response_message(beam, task.text(beam))
+            return response_message(beam, read(task.text(beam), beam.complete))
 
         runner = Runner(
             search=self._setting("search", kwargs),
@@ -288,7 +375,7 @@ class ChatDarwin(BaseChatModel):
         observers: list[Observer] = [progress(run, blocking=blocking)]
         if self.on_search_event:
             observers.append(self.on_search_event)
-        return Call(runner, respond, record, self.trace, observers, self._setting("n", kwargs))
+        return Call(runner, respond, record, self.trace, read, observers, self._setting("n", kwargs))
 
     def _setting(self, name: str, kwargs: Mapping[str, Any]) -> Any:
         value = kwargs.get(name)
@@ -324,6 +411,7 @@ class ChatDarwin(BaseChatModel):
             "reward": self._reward(kwargs).identity(),
             "search": describe(self._setting("search", kwargs)),
             **{name: self._setting(name, kwargs) for name in plain},
+            "response_template": self.response_template,
             "stop": self.stop,
         }
 

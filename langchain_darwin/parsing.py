@@ -1,0 +1,313 @@
+"""A model's text taken apart: reasoning, answer, tool calls. Nothing that a model writes raises here."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from langchain_core.messages import AIMessage, AIMessageChunk, InvalidToolCall, ToolCall
+from langchain_core.messages.tool import invalid_tool_call, tool_call, tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk
+from langchain_core.utils.json import parse_partial_json
+
+_REASONING = ("reasoning_content", "reasoning", "thinking")
+_FIRST_CALL_INDEX = 1000  # of content blocks in a stream; LangChain numbers text and reasoning from 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a response says. Of a response still being written, only what more text cannot change."""
+
+    text: str
+    reasoning: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    invalid_tool_calls: tuple[InvalidToolCall, ...] = ()
+
+    def message(self) -> AIMessage:
+        """The message that holds this; reasoning is in `additional_kwargs["reasoning_content"]`."""
+        return AIMessage(
+            content=self.text,
+            additional_kwargs={"reasoning_content": self.reasoning} if self.reasoning else {},
+            tool_calls=list(self.tool_calls),
+            invalid_tool_calls=list(self.invalid_tool_calls),
+        )
+
+
+Read = Callable[[str, bool], Reading]
+"""`read(text, done)`: a response's text taken apart; `done` is False while it is still being written."""
+
+
+def plain(text: str, _done: bool) -> Reading:
+    """The reading of a model that has no tools and does not reason."""
+    return Reading(text)
+
+
+@dataclass(frozen=True)
+class ResponseReader:
+    """Reads responses by a `response_template` of transformers.
+
+    Attributes:
+        template: The template.
+        tools: Tools in OpenAI's form. Without any, a call in the text is text.
+        opening: What the prompt has written of the response already, such as "<think>".
+        salt: Tells this conversation and seed from others. The ids of calls follow from it, so the same search
+            gives the same ids, and another turn of the conversation gives others.
+        trigger: What calls begin with; it is put before the text of a call that cannot be read.
+    """
+
+    template: Mapping[str, Any]
+    tools: Sequence[Mapping[str, Any]] = ()
+    opening: str = ""
+    salt: bytes = b""
+    trigger: str = ""
+
+    def __call__(self, text: str, done: bool) -> Reading:
+        """Take a response apart; see `Read`."""
+        regions = self._regions(text, done=done)
+        reasoning = "".join(str(region.body) for region in regions if region.field in _REASONING)
+        content = "".join(str(region.body) for region in regions if region.field == "content")
+        calls: list[ToolCall] = []
+        invalid: list[InvalidToolCall] = []
+        for region in regions:
+            if region.field == "tool_calls" and (region.closed or done):
+                self._read_calls(region, calls, invalid)
+        return Reading(content.strip(), reasoning.strip(), tuple(calls), tuple(invalid))
+
+    def _regions(self, text: str, *, done: bool) -> list[_Region]:
+        from transformers.utils.chat_parsing import ResponseParser
+
+        parser = ResponseParser(self._spec, prefix=self.opening)
+        events = parser.initial_events + parser.feed(text)
+        seen = len(events)
+        if done:
+            events = events + parser.finalize()[1]
+        return _gather(events, seen, text)
+
+    @functools.cached_property
+    def _spec(self) -> Any:
+        """The template with every field as bare text, so that no content can raise."""
+        spec = self._full
+        fields = {
+            name: replace(
+                field,
+                content="text",
+                content_args={"strip": False},
+                transform=_bare(field),
+                transform_each=False,
+                join=None,
+                repeats=True,
+            )
+            for name, field in spec.fields.items()
+            if name != "tool_calls" or self.tools
+        }
+        return replace(spec, fields=fields, defaults={})
+
+    @functools.cached_property
+    def _full(self) -> Any:
+        from transformers.utils.chat_parsing.response_templates import load_response_template
+
+        return load_response_template(dict(self.template))
+
+    @functools.cached_property
+    def _parameters(self) -> dict[str, Mapping[str, Any]]:
+        functions = (tool["function"] for tool in self.tools)
+        return {function["name"]: function.get("parameters") or {} for function in functions}
+
+    def _read_calls(self, region: _Region, calls: list[ToolCall], invalid: list[InvalidToolCall]) -> None:
+        """Enter the calls of a region among the good or the bad ones."""
+        field = self._full.fields["tool_calls"]
+        ident = self._ident(len(calls) + len(invalid), region)
+        try:
+            value = _parse(region, field)
+            for place, found in enumerate(value if isinstance(value, list) else [value]):
+                function = found.get("function", found)
+                name, arguments = function["name"], _arguments(function.get("arguments", {}))
+                fixed = fix_types(arguments, self._parameters.get(name, {}))
+                calls.append(tool_call(name=name, args=fixed, id=f"{ident}{place or ''}"))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            why = str(error).splitlines()[0]
+            name = region.captures.get("name")
+            invalid.append(invalid_tool_call(name=name, args=self._unreadable(region), id=ident, error=why))
+
+    def _unreadable(self, region: _Region) -> str:
+        """The text of a bad call, written so that no lenient JSON parser mends it into another call."""
+        try:
+            mended = isinstance(parse_partial_json(region.body), dict)
+        except ValueError:
+            mended = False
+        return f"{self.trigger or 'call: '}{region.body}" if mended else region.body
+
+    def _ident(self, index: int, region: _Region) -> str:
+        facts = json.dumps([index, region.captures, region.body]).encode()
+        return f"call_{hashlib.blake2b(facts, digest_size=12, key=self.salt).hexdigest()}"
+
+
+class _Region(NamedTuple):
+    """A stretch of a response: its field, text without delimiters, named parts of its delimiter."""
+
+    field: str
+    body: str
+    captures: dict[str, str]
+    closed: bool
+
+
+def _parse(region: _Region, field: Any) -> Any:
+    """The value of a region, by the content parser and transform of its field."""
+    from transformers.utils.chat_parsing.content_parsers import process_field
+
+    # JSON that lacks its closing mark either parses or does not; other contents may look whole when they are cut.
+    if not region.closed and field.close_re is not None and field.content != "json":
+        raise ValueError("it was cut off")
+    return process_field(region.body, field, region.captures)
+
+
+def _bare(field: Any) -> dict[str, str] | None:
+    """A transform that keeps a region's text and the named parts of its delimiters."""
+    names = [
+        *(field.open_re.groupindex if field.open_re else ()),
+        *(field.close_re.groupindex if field.close_re else ()),
+    ]
+    return {"body": "{content}", **{name: f"{{{name}}}" for name in names}} if names else None
+
+
+def _gather(events: Sequence[Mapping[str, Any]], seen: int, text: str) -> list[_Region]:
+    """Regions in order. An open one at the end is given with what is certain of it; its captures are not known."""
+    regions: list[_Region] = []
+    body = ""
+    for at, event in enumerate(events):
+        if event["type"] == "region_open":
+            body = ""
+        elif event["type"] == "region_chunk":
+            body += event["text"]
+        else:
+            value = event["value"]
+            captures = {k: v for k, v in value.items() if k != "body"} if isinstance(value, dict) else {}
+            closed = at < seen or not (body and text.endswith(body))
+            regions.append(_Region(event["field"], body, captures, closed))
+            body = ""
+    if body:
+        regions.append(_Region(events[-1]["field"], body, {}, closed=False))
+    return regions
+
+
+def _arguments(value: Any) -> dict[str, Any]:
+    """Arguments as a dict; some models write them as JSON in a string."""
+    if isinstance(value, str):
+        value = json.loads(value)
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise TypeError(f"its arguments are {value!r}, not an object")
+    return value
+
+
+_PYTHON_TYPES: dict[str, tuple[type, ...]] = {
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+    "array": (list,),
+    "object": (dict,),
+    "string": (str,),
+}
+
+
+def fix_types(arguments: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments with values that a schema wants as another type, changed where nothing is lost: "7" to 7, 3.0 to 3."""
+    properties = schema.get("properties") or {}
+    return {key: _fixed(value, _types(properties.get(key))) for key, value in arguments.items()}
+
+
+def _fixed(value: Any, types: tuple[str, ...]) -> Any:
+    if not types or any(_has_type(value, name) for name in types):
+        return value
+    if isinstance(value, float) and "integer" in types and value.is_integer():
+        return int(value)
+    if isinstance(value, str):
+        meant = _meant(value)
+        return meant if any(_has_type(meant, name) for name in types) else value
+    return value
+
+
+def _meant(text: str) -> Any:
+    """The JSON value that a text spells, also with Python's True, False and None."""
+    spelt = {"True": "true", "False": "false", "None": "null"}.get(text.strip(), text)
+    try:
+        return json.loads(spelt)
+    except ValueError:
+        return text
+
+
+def _has_type(value: Any, name: str) -> bool:
+    if isinstance(value, bool):
+        return name == "boolean"
+    return isinstance(value, _PYTHON_TYPES.get(name, (object,)))
+
+
+def _types(schema: Any) -> tuple[str, ...]:
+    """Types that a schema allows; empty if it does not say."""
+    if not isinstance(schema, Mapping):
+        return ()
+    declared = schema.get("type")
+    own = (declared,) if isinstance(declared, str) else tuple(declared or ())
+    choices = [*(schema.get("anyOf") or ()), *(schema.get("oneOf") or ())]
+    return own + tuple(name for choice in choices for name in _types(choice))
+
+
+@dataclass
+class Pieces:
+    """A response in pieces for a stream: each piece of reasoning, text and calls once.
+
+    A call is handed out when it is complete, in one chunk.
+    """
+
+    read: Read
+    _text: str = ""
+    _reasoning: str = ""
+    _calls: int = 0
+    _bad: int = field(default=0, repr=False)
+
+    def feed(self, text: str) -> list[ChatGenerationChunk]:
+        """What is new in a response of which `text` is certain."""
+        reading = self.read(text, False)
+        return self._new(reading.message())
+
+    def rest(self, message: AIMessage) -> list[ChatGenerationChunk]:
+        """What is left of the final message."""
+        return self._new(message)
+
+    def _new(self, message: AIMessage) -> list[ChatGenerationChunk]:
+        reasoning, text = message.additional_kwargs.get("reasoning_content", ""), str(message.text)
+        chunks: list[AIMessageChunk] = []
+        if thought := reasoning[len(self._reasoning) :]:
+            chunks.append(AIMessageChunk(content="", additional_kwargs={"reasoning_content": thought}))
+            self._reasoning = reasoning
+        if said := text[len(self._text) :]:
+            chunks.append(AIMessageChunk(content=said))
+            self._text = text
+        chunks += [_call_chunk(call["name"], _dump(call["args"]), call["id"], i) for i, call in self._fresh(message)]
+        chunks += [_call_chunk(call["name"], call["args"], call["id"], i) for i, call in self._fresh_bad(message)]
+        return [ChatGenerationChunk(message=chunk) for chunk in chunks]
+
+    def _fresh(self, message: AIMessage) -> list[tuple[int, ToolCall]]:
+        fresh = list(enumerate(message.tool_calls))[self._calls :]
+        self._calls = len(message.tool_calls)
+        return fresh
+
+    def _fresh_bad(self, message: AIMessage) -> list[tuple[int, InvalidToolCall]]:
+        fresh = list(enumerate(message.invalid_tool_calls))[self._bad :]
+        self._bad = len(message.invalid_tool_calls)
+        return [(_FIRST_CALL_INDEX + index, call) for index, call in fresh]
+
+
+def _dump(arguments: Mapping[str, Any]) -> str:
+    return json.dumps(arguments, ensure_ascii=False)
+
+
+def _call_chunk(name: str | None, args: str | None, ident: str | None, index: int) -> AIMessageChunk:
+    chunk = tool_call_chunk(name=name, args=args, id=ident, index=_FIRST_CALL_INDEX + index)
+    return AIMessageChunk(content="", tool_call_chunks=[chunk])

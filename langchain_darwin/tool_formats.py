@@ -1,0 +1,146 @@
+"""How families of models write tool calls, for those whose tokenizers do not say so themselves.
+
+The templates for reading are in the format of transformers' `response_template`. To add a family, add an entry to
+`FORMATS`: it is found by itself for every chat template whose tool calls it reads back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+_ASSISTANT = r"<\|im_start\|>assistant\n"
+_THINKING = {"open": "<think>", "close": "</think>", "content": "text"}
+_FUNCTION = {"type": "function", "function": "{content}"}
+_NAMED = {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}}
+
+
+@dataclass(frozen=True)
+class ToolFormat:
+    """How tool calls are read and written.
+
+    Written, calls are `prefix`, then one or more of `begin`, arguments, `end` with `separator` between, then `suffix`.
+
+    Attributes:
+        name: The family, or where the format comes from.
+        template: A `response_template` of transformers.
+        begin: What stands before the arguments, `NAME` in place of the tool's name.
+        end: What stands after the arguments.
+        prefix: What stands before the first call.
+        separator: What stands between calls.
+        suffix: What stands after the last call.
+        style: How the arguments are written: "json", or xgrammar's name of another style.
+    """
+
+    name: str
+    template: Mapping[str, Any] = field(repr=False, hash=False)
+    begin: str = ""
+    end: str = ""
+    prefix: str = ""
+    separator: str = "\n"
+    suffix: str = ""
+    style: Literal["json", "qwen_xml"] = "json"
+
+    @property
+    def writable(self) -> bool:
+        """Whether it is known how to write calls, so that they can be enforced."""
+        return "NAME" in self.begin
+
+    @property
+    def trigger(self) -> str:
+        """What tells a call from prose: the beginning of all calls, as far as it has no alternative spelling."""
+        return (self.prefix.rstrip("[ ") or self.begin.partition("NAME")[0]).partition("\n")[0]
+
+    def write(self, name: str, arguments: Mapping[str, Any]) -> str:
+        """A call with JSON arguments as text."""
+        return self.begin.replace("NAME", name) + json.dumps(arguments, ensure_ascii=False) + self.end
+
+
+HERMES = ToolFormat(
+    name="hermes",  # also Qwen 2, 2.5 and 3
+    begin='<tool_call>\n{"name": "NAME", "arguments": ',
+    end="}\n</tool_call>",
+    template={
+        "start_anchor_pattern": _ASSISTANT,
+        "fields": {
+            "reasoning_content": _THINKING,
+            "tool_calls": {
+                "open_pattern": r"\s*<tool_call>",
+                "close": "</tool_call>",
+                "repeats": True,
+                "content": "json",
+                "transform": _FUNCTION,
+            },
+            "content": {"content": "text"},
+        },
+    },
+)
+
+QWEN_XML = ToolFormat(
+    name="qwen_xml",  # Qwen 3 Coder and 3.5
+    begin="<tool_call>\n<function=NAME>\n",
+    end="\n</function>\n</tool_call>",
+    style="qwen_xml",
+    template={
+        "start_anchor_pattern": _ASSISTANT,
+        "fields": {
+            "reasoning_content": _THINKING,
+            "tool_calls": {
+                "open_pattern": r"\s*<tool_call>\s*<function=(?P<name>[^>\n]+)>",
+                "close_pattern": r"</function>\s*</tool_call>",
+                "repeats": True,
+                "content": "xml-inline",
+                "content_args": {"tag_pattern": r"<parameter=(?P<key>[^>\n]+)>\n?(?P<value>.*?)\n?</parameter>"},
+                "transform": _NAMED,
+            },
+            "content": {"content": "text"},
+        },
+    },
+)
+
+LLAMA_JSON = ToolFormat(
+    name="llama_json",  # Llama 3.1 to 3.3
+    begin='{"name": "NAME", "parameters": ',
+    end="}",
+    separator="; ",
+    template={
+        "start_anchor_pattern": r"<\|start_header_id\|>assistant<\|end_header_id\|>\n\n",
+        "fields": {
+            "tool_calls": {
+                "open_pattern": r"\s*(?:<\|python_tag\|>)?"
+                r'\{\s*"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"parameters"\s*:\s*',
+                "close_pattern": r"\}\s*(?:;|\Z)",
+                "repeats": True,
+                "content": "json",
+                "transform": _NAMED,
+            },
+            "content": {"content": "text"},
+        },
+    },
+)
+
+MISTRAL = ToolFormat(
+    name="mistral",  # Mistral 7B v0.3, Nemo, Small and Large of 2024
+    prefix="[TOOL_CALLS] [",
+    begin='{"name": "NAME", "arguments": ',
+    end="}",
+    separator=", ",
+    suffix="]",
+    template={
+        "start_anchor": "[/INST]",
+        "fields": {
+            "tool_calls": {
+                "open_pattern": r"\s*\[TOOL_CALLS\]\s*",
+                "repeats": True,
+                "content": "json",
+                "transform_each": True,
+                "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{arguments}"}},
+            },
+            "content": {"content": "text"},
+        },
+    },
+)
+
+FORMATS = (HERMES, QWEN_XML, LLAMA_JSON, MISTRAL)
