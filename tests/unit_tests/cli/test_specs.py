@@ -1,0 +1,135 @@
+import json
+
+import pytest
+
+from langchain_darwin.cli.specs import REWARDS, SEARCHES, parse_reward, parse_rewards, parse_search
+from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.rewards import as_reward
+from langchain_darwin.rewards.rules import Keywords, LengthWindow, Matches, NoRefusal, RepetitionPenalty, ValidJson
+from langchain_darwin.search.best_of_n import BestOfN
+from langchain_darwin.search.darwin import Darwin
+
+
+def test_searches_by_name_have_their_own_defaults():
+    made = {name: parse_search(name) for name in SEARCHES}
+    assert made["darwin"] == Darwin()
+    assert made["darwin-paper"] == Darwin.paper()
+    assert made["best-of-n"] == BestOfN()
+    assert made["plain"] == BestOfN(n=1)
+
+
+def test_options_set_the_fields_of_a_search():
+    search = parse_search("darwin", beams=8, cycles=2, period=20, keep=2)
+    assert (search.beams, search.cycles, search.period, search.keep) == (8, 2, 20, 2)
+    assert parse_search("best-of-n", beams=7, keep=None) == BestOfN(n=7)
+
+
+@pytest.mark.parametrize(("beams", "keep"), [(2, 1), (3, 2), (5, Darwin().keep), (9, Darwin().keep)])
+def test_few_beams_keep_fewer(beams, keep):
+    assert parse_search("darwin", beams=beams).keep == keep
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("darwim", {}, "--search 'darwim' is none of darwin, darwin-paper, .*; did you mean 'darwin'"),
+        ("best-of-n", {"cycles": 2}, "--cycles means nothing to --search best-of-n, which takes --beams"),
+        ("plain", {"beams": 2}, "--beams means nothing to --search plain, which takes no such options"),
+        ("darwin", {"period": 0}, "period=0 must be at least 1"),
+        ("darwin", {"keep": 5, "beams": 5}, "keep=5 must be"),
+    ],
+)
+def test_wrong_searches_are_refused(name, options, message):
+    with pytest.raises(ConfigurationError, match=message):
+        parse_search(name, **options)
+
+
+@pytest.mark.parametrize(
+    ("spec", "reward"),
+    [
+        ("self", "self"),
+        ("length:40-80", LengthWindow(40, 80)),
+        ("length:40-", LengthWindow(40)),
+        ("length:-80", LengthWindow(0, 80)),
+        ("length:2-3:sentences", LengthWindow(2, 3, "sentences")),
+        ("keywords:storm, red moon,", Keywords(("storm", "red moon"))),
+        ("forbidden:very", Keywords(forbidden=("very",))),
+        (r"regex:\d+:\d+", Matches(r"\d+:\d+")),
+        ("json", ValidJson()),
+        ("no-repetition", RepetitionPenalty()),
+        ("no-refusal", NoRefusal()),
+        ("some/reward-model", "some/reward-model"),
+    ],
+)
+def test_rewards_by_spec(spec, reward):
+    assert parse_reward(spec) == reward
+    assert parse_rewards([spec]) == reward
+
+
+def test_a_schema_is_read_from_a_file(tmp_path):
+    schema = {"type": "object", "required": ["name"]}
+    (tmp_path / "s.json").write_text(json.dumps(schema))
+    assert parse_reward(f"json:{tmp_path}/s.json") == ValidJson(schema)
+
+
+def test_a_folder_in_the_working_directory_is_a_model(tmp_path, monkeypatch):
+    (tmp_path / "judge").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert parse_reward("judge") == "./judge"
+    assert parse_reward(str(tmp_path / "judge")) == str(tmp_path / "judge")
+
+
+def test_several_rewards_add_up_with_weights():
+    assert parse_rewards(["json", "-0.5*keywords:a*b"]) == [(1.0, ValidJson()), (-0.5, Keywords(("a*b",)))]
+    assert parse_rewards(["2*json"]) == [(2.0, ValidJson())]
+    as_reward(parse_rewards(["json", "0.5*no-repetition"]))
+
+
+def test_a_users_own_function_may_use_its_neighbours(tmp_path):
+    (tmp_path / "neighbour_of_mine.py").write_text("FACTOR = 2\n")
+    (tmp_path / "mine.py").write_text(
+        "from neighbour_of_mine import FACTOR\ndef short(messages, responses):\n"
+        "    return [-FACTOR * len(r.text) for r in responses]\n"
+    )
+    reward = parse_reward(f"{tmp_path}/mine.py:short")
+    assert reward([], []) == []
+    assert as_reward(reward).name == "short"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("helpful", r"'helpful' is not a reward\. Possible are\nself "),
+        ("keyword:a", "did you mean 'keywords'"),
+        ("length:a-b", "'length:a-b' is no window; write length:40-80"),
+        ("length:", "is no window"),
+        ("length:80-40", "high=40 must be at least 80"),
+        ("length:1-2:pages", "unit='pages' must be words"),
+        ("keywords:", "names no words"),
+        ("regex:", "is empty"),
+        ("regex:(", "is not a regular expression"),
+        ("json:nowhere.json", "nowhere.json is not a JSON file"),
+        ("no-repetition:3", "takes nothing behind a colon"),
+        ("nowhere.py:f", r"there is no file nowhere\.py"),
+        ("mine.py", "names no function; write mine.py:NAME"),
+    ],
+)
+def test_wrong_rewards_are_refused_with_a_way_out(spec, message):
+    with pytest.raises(ConfigurationError, match=message):
+        parse_reward(spec)
+
+
+def test_a_file_without_the_function_names_a_near_one(tmp_path):
+    (tmp_path / "mine.py").write_text("def shorter(messages, responses): ...\n")
+    with pytest.raises(ConfigurationError, match=r"mine\.py has no 'short'; did you mean 'shorter'"):
+        parse_reward(f"{tmp_path}/mine.py:short")
+
+
+def test_a_file_that_cannot_be_loaded_says_why(tmp_path):
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(ConfigurationError, match="cannot be loaded: ZeroDivisionError"):
+        parse_reward(f"{tmp_path}/broken.py:f")
+
+
+def test_the_list_of_rewards_fits_a_terminal():
+    assert max(map(len, REWARDS.splitlines())) <= 78
