@@ -67,8 +67,8 @@ class Darwin:
             nothing; "text" the instruction of the beam it replaces, as in the paper.
         pool_finished: Whether finished answers leave the round for a pool. If not, as in the paper, they
             compete with unfinished text and may be copied over it.
-        look_ahead: Tokens decoded beyond each period for the reward to see, then thrown away; l in the paper
-            (Table 7).
+        look_ahead: Tokens decoded beyond each period for the reward to see, then thrown away unless they end
+            an answer; l in the paper (Table 7).
     """
 
     beams: int = 5
@@ -160,7 +160,8 @@ class Darwin:
         while any(beam.live for beam in beams):
             growing = {beam.id for beam in beams if beam.live}
             beams = yield Grow(beams, tokens, last_roots=last)
-            beams = yield from self._value(task, beams)
+            beams, ended_ahead = yield from self._value(task, beams)
+            pool += ended_ahead
             credited.update(credit(beams, growing, self.keep))
             if self.pool_finished:
                 pool += [beam for beam in beams if not beam.live]
@@ -172,15 +173,16 @@ class Darwin:
             yield Remark("The reward left unfinished text unjudged: no replacement in those rounds.")
         return pool + beams, credited
 
-    def _value(self, task: Task, beams: list[Beam]) -> Part[list[Beam]]:
-        """The beams with R(s, I), or R of what each leads to in `look_ahead` more tokens."""
+    def _value(self, task: Task, beams: list[Beam]) -> Part[tuple[list[Beam], list[Beam]]]:
+        """The beams with R(s, I), or R of what each leads to in `look_ahead` more tokens; and what ended there."""
         ahead = [task.branch(beam) for beam in beams if beam.live] if self.look_ahead else []
         if ahead:
             ahead = yield Grow(ahead, self.look_ahead)
         ended = [beam for beam in beams if not beam.live] if ahead else beams
         scored = yield Score([*ended, *ahead])
         value = {beam.parent if i >= len(ended) else beam.id: beam.reward for i, beam in enumerate(scored)}
-        return [replace(beam, reward=value[beam.id]) for beam in beams]
+        ended_ahead = [beam for beam in scored[len(ended) :] if beam.complete]
+        return [replace(beam, reward=value[beam.id]) for beam in beams], ended_ahead
 
     def _replace(self, task: Task, beams: list[Beam]) -> Part[list[Beam]]:
         """f(s_1..s_n): the beams of the next round."""
