@@ -139,10 +139,7 @@ def _draft_each(task: Task, wording: str, n: int, size: int) -> Part[list[Draft]
     angles = [ANGLES[i % len(ANGLES)] for i in range(n)]
     questions = [REWRITE.format(wording=wording, **angle._asdict()) for angle in angles]
     beams = yield from _ask(task, questions, 2 * size + 32, stop=(NEXT,))
-    return [
-        Draft(read_one(task.text(beam), wording)) if beam.finish == "stop" else Draft(fault="it did not come to an end")
-        for beam in beams
-    ]
+    return [read_one(task.text(beam), wording, ended=beam.finish == "stop") for beam in beams]
 
 
 def _draft_list(task: Task, wording: str, n: int, size: int) -> Part[list[Draft]]:
@@ -207,7 +204,7 @@ def _leading_prose(paragraph: str) -> str:
 
 # Reading what the model wrote.
 
-_ITEM = re.compile(r"^[ \t]*(?:[*_#>-]+[ \t]*)*\(?(\d{1,2})[.):](?:[*_]+)?[ \t]+(?=\S)", re.MULTILINE)
+_ITEM = re.compile(r"^[ \t]*(?:[*_#>-]+[ \t]*)*\(?(\d{1,2})[.):](?:[*_]+)?(?:[ \t]+|$)", re.MULTILINE)
 _LABEL = re.compile(
     r"^(?:(?:sure|certainly|of course|here (?:is|are)|here's)\b[^\n]*?[:!.]\s+)?"
     r"(?:[*_]*(?:(?:the )?(?:(?:new|rewritten|mutated|improved) )?instruction|rewritten)[*_]*:[*_]*\s*)?",
@@ -226,10 +223,14 @@ def parse_list(text: str) -> list[str]:
     return [item for item in items if item]
 
 
-def read_one(text: str, wording: str) -> str:
-    """The one rewriting in a text; if `wording` itself has one line, further lines are remarks."""
-    text = unwrap(text.partition(NEXT)[0])
-    return text if "\n" in wording else unwrap(text.partition("\n")[0])
+def read_one(text: str, wording: str, *, ended: bool = True) -> Draft:
+    """The one rewriting in a text. If `wording` has but one line, further lines are remarks."""
+    text, following, _ = text.partition(NEXT)
+    text, rest = unwrap(text), ""
+    if "\n" not in wording:
+        text, rest, _ = text.partition("\n")
+    whole = ended or following or rest
+    return Draft(unwrap(text)) if whole else Draft(fault="it did not come to an end")
 
 
 def unwrap(text: str) -> str:
