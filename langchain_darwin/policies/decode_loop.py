@@ -219,10 +219,11 @@ class _Batch:
             if isinstance(first, _Question):
                 self._answer(first, free)
                 continue
-            texts = []
-            while self._waiting and isinstance(self._waiting[0], _Text) and len(texts) < free:
-                texts.append(self._waiting.popleft())
-            if not self._open([text for text in texts if isinstance(text, _Text)]):
+            texts: list[_Text] = []
+            while self._waiting and isinstance(text := self._waiting[0], _Text) and len(texts) < free:
+                texts.append(text)
+                self._waiting.popleft()
+            if not self._open(texts):
                 return
 
     def _open(self, texts: list[_Text]) -> bool:

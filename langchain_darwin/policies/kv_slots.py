@@ -145,7 +145,8 @@ class KVSlots:
             return np.zeros(len(self._held), np.int64)
         differs = self._texts[:, :width] != text[:width]
         first = np.where(differs.any(axis=1), differs.argmax(axis=1), width)
-        return np.minimum(first, self._held)
+        shared: NDArray[np.int64] = np.minimum(first, self._held)
+        return shared
 
     def _seat(self, rows: list[Row], texts: list[NDArray[np.int32]]) -> None:
         """Give each row a slot right after the live ones, holding the longest known part of its text."""
@@ -452,7 +453,7 @@ def causal_logits(model: PreTrainedModel) -> Forward:
         place = last
         if ids.shape[1] > 1:
             keep, place = torch.unique(last, return_inverse=True)
-        logits = model(
+        logits: torch.Tensor = model(
             input_ids=ids,
             attention_mask=masks,
             position_ids=positions,

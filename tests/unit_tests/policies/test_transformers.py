@@ -1,0 +1,213 @@
+"""The local policy on the embedded model and on a tiny model of every family."""
+
+import pickle
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+
+from langchain_darwin.errors import ConfigurationError, PolicyError, UnsupportedModelError
+from langchain_darwin.policies.base import Constraint, Growth, Job, Proposal, Sampling
+from langchain_darwin.policies.transformers import TransformersPolicy
+from tests.policy_contract import FREE, GREEDY, PolicyContract
+from tests.tiny_models import FAMILIES, cached_tiny_model
+
+
+def generate(policy, prompt, count):
+    """Greedy tokens by the library's own loop."""
+    model = policy._load().model
+    ids = torch.tensor([prompt])
+    options = {"attention_mask": torch.ones_like(ids), "do_sample": False, "pad_token_id": 0}
+    with torch.inference_mode():
+        out = model.generate(ids, min_new_tokens=count, max_new_tokens=count, **options)
+    return tuple(out[0, len(prompt) :].tolist())
+
+
+class TestEmbedded(PolicyContract):
+    @pytest.fixture(scope="class")
+    def policy(self, embedded_policy):
+        return embedded_policy
+
+    def test_greedy_equals_generate(self, policy, prompts):
+        growths = self.wait(policy, [self.job(prompt) for prompt in prompts])
+        assert [growth.tokens for growth in growths] == [generate(policy, prompt, 12) for prompt in prompts]
+
+    def wait(self, policy, jobs):
+        return policy.submit(jobs).result(self.timeout)
+
+    def test_logprob_is_the_models_own(self, policy, prompts):
+        [growth] = self.wait(policy, [self.job(prompts[0], FREE)])
+        with torch.inference_mode():
+            logits = policy._load().model(torch.tensor([prompts[0] + growth.tokens])).logits[0]
+        logprobs = logits[len(prompts[0]) - 1 : -1].log_softmax(-1)
+        expected = logprobs.gather(1, torch.tensor(growth.tokens)[:, None]).sum().item()
+        assert growth.logprob == pytest.approx(expected, abs=1e-3)
+
+    def test_costs_are_exact(self, policy):
+        prompt = policy.codec.encode_text("A text that no other test has asked for: the heron and the otter.")
+        other = policy.codec.encode_text("Quite another beginning, then")
+        count = len(prompt)
+        growths = self.wait(policy, [self.job(prompt, FREE, key=key, tokens=6) for key in range(5)])
+        assert costs(growths) == [(count, 0)] + [(1, count - 1)] * 4
+        bodies = [growth.tokens for growth in growths]
+        survivors = [prompt + body for body in (bodies[0], bodies[1], bodies[0])]
+        grafted = other + bodies[2]
+        rounds = [self.job(prompt, FREE, key=9, prefix=prefix, tokens=1) for prefix in (*survivors, grafted)]
+        assert costs(self.wait(policy, rounds)) == [(1, count + 5)] * 3 + [(len(grafted), 0)]
+
+    def test_the_context_limit_ends_a_text(self, policy, monkeypatch, prompts):
+        loop = policy._running()
+        monkeypatch.setattr(loop, "_context_length", len(prompts[0]) + 3)
+        [growth] = self.wait(policy, [self.job(prompts[0])])
+        assert (growth.tokens, growth.finish) == (generate(policy, prompts[0], 3), "length")
+
+
+def costs(growths):
+    return [(growth.prefilled, growth.reused) for growth in growths]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+class TestFamilies:
+    @pytest.fixture
+    def policy(self, family):
+        return TransformersPolicy(str(cached_tiny_model(family)), dtype="float32", device="cpu")
+
+    def test_greedy_equals_the_plain_forward(self, policy):
+        long, short = tuple(range(20, 60)), tuple(range(100, 107))
+        jobs = [Job(text, len(text), GREEDY, 0) for text in (long, short, long[:30] + short)]
+        for job, growth in zip(jobs, policy.submit(jobs).result(60), strict=True):
+            assert growth.tokens == plain_greedy(policy, job.prefix, 12)
+
+
+def plain_greedy(policy, prefix, count):
+    loaded = policy._load()
+    ids = list(prefix)
+    for _ in range(count):
+        with torch.inference_mode():
+            logits = loaded.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
+        logits[list(loaded.codec.end_ids)] = -torch.inf
+        ids.append(int(logits.argmax()))
+    return tuple(ids[len(prefix) :])
+
+
+class TestLoop:
+    @pytest.fixture
+    def policy(self):
+        return TransformersPolicy(str(cached_tiny_model("llama")), dtype="float32", device="cpu")
+
+    def test_construction_loads_nothing(self):
+        policy = TransformersPolicy("/no/such/folder")
+        assert policy.identity()["model"] == "/no/such/folder"
+        with pytest.raises(ConfigurationError, match="max_rows=0"):
+            TransformersPolicy(max_rows=0)
+
+    def test_policies_of_one_model_share_its_thread(self, policy):
+        other = TransformersPolicy(policy.model, dtype="float32", device="cpu")
+        assert other._running() is policy._running()
+
+    def test_a_pickled_policy_loads_anew(self, policy):
+        policy.submit([Job((20,), 1, GREEDY, 0)]).result(60)
+        copy = pickle.loads(pickle.dumps(policy))
+        assert (copy._loaded, copy._loop) == (None, None)
+        assert copy.submit([Job((20,), 1, GREEDY, 0)]).result(60) == [
+            Growth(*fields(policy.submit([Job((20,), 1, GREEDY, 0)]).result(60)[0]))
+        ]
+
+    def test_more_jobs_than_rows_wait_their_turn(self):
+        loaded = TransformersPolicy(str(cached_tiny_model("qwen3")), dtype="float32", device="cpu", max_rows=2)
+        jobs = [Job((20 + i, 30), 2, FREE, i) for i in range(7)]
+        together = loaded.submit(jobs).result(60)
+        assert [g.tokens for g in together] == [loaded.submit([job]).result(60)[0].tokens for job in jobs]
+        proposals = loaded.propose([job.prefix for job in jobs], 2).result(60)
+        assert [type(proposal) for proposal in proposals] == [Proposal] * 7
+
+    def test_a_failing_step_fails_what_is_live_and_nothing_later(self, policy, monkeypatch):
+        batch = the_batch(policy)
+        [expected] = policy.submit([Job((20, 21), 2, FREE, 3)]).result(60)
+        monkeypatch.setattr(batch._store, "step", fail(RuntimeError("a broken kernel")))
+        with pytest.raises(PolicyError, match="a broken kernel") as caught:
+            policy.submit([Job((20, 21), 2, FREE, 3)]).result(60)
+        assert isinstance(caught.value.__cause__, RuntimeError)
+        assert policy.submit([Job((20, 21), 2, FREE, 3)]).result(60)[0].tokens == expected.tokens
+
+    def test_shortage_of_memory_is_waited_out(self, policy, monkeypatch):
+        jobs = [Job((40 + i, 30), 2, FREE, i) for i in range(4)]
+        expected = [growth.tokens for growth in policy.submit(jobs).result(60)]
+        batch = the_batch(policy)
+        monkeypatch.setattr(batch._store, "step", fail(torch.OutOfMemoryError("full")))
+        assert [growth.tokens for growth in policy.submit(jobs).result(60)] == expected
+        monkeypatch.setattr(batch, "_make_store", lambda: pytest.fail("not needed"))
+        monkeypatch.undo()
+        monkeypatch.setattr(batch._store, "open", fail(torch.OutOfMemoryError("full")))
+        assert [growth.tokens for growth in policy.submit(jobs).result(60)] == expected
+
+    def test_memory_that_never_suffices_is_an_error(self, policy, monkeypatch):
+        batch = the_batch(policy)
+        make = batch._make_store
+
+        def full():
+            store = make()
+            store.open = fail(torch.OutOfMemoryError("full"))
+            return store
+
+        monkeypatch.setattr(batch, "_make_store", full)
+        monkeypatch.setattr(batch._store, "open", fail(torch.OutOfMemoryError("full")))
+        with pytest.raises(PolicyError, match="full"):
+            policy.submit([Job((20,), 1, FREE, 0)]).result(60)
+        monkeypatch.undo()
+        batch._store = make()
+        assert len(policy.submit([Job((20,), 1, FREE, 0)]).result(60)[0].tokens) == 12
+
+    def test_an_on_tokens_that_raises_fails_its_submit_only(self, policy):
+        fine = policy.submit([Job((20,), 1, FREE, 0)])
+        with pytest.raises(PolicyError, match="on_tokens"):
+            policy.submit([Job((21,), 1, FREE, 0)], fail(ZeroDivisionError("theirs"))).result(60)
+        assert len(fine.result(60)[0].tokens) == 12
+
+    def test_a_grammar_is_refused_by_name(self, policy):
+        sampling = Sampling(constraint=Constraint("regex", "[a-z]+"))
+        with pytest.raises(UnsupportedModelError, match="regex"):
+            policy.submit([Job((20,), 1, sampling, 0)])
+
+    def test_the_interpreter_exits_while_it_decodes(self, policy):
+        code = (
+            "from langchain_darwin.policies.base import Job, Sampling\n"
+            "from langchain_darwin.policies.transformers import TransformersPolicy\n"
+            f"policy = TransformersPolicy({policy.model!r}, dtype='float32', device='cpu')\n"
+            "policy.submit([Job((20,), 1, Sampling(max_tokens=400, min_tokens=400), 0)])\n"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+        assert (done.returncode, done.stderr.decode().strip()[-200:]) == (0, "")
+
+    def test_the_thread_ends_with_the_last_policy(self):
+        policy = TransformersPolicy(str(cached_tiny_model("mistral")), dtype="float32", device="cpu")
+        policy.submit([Job((20,), 1, FREE, 0)]).result(60)
+        thread = the_batch(policy).thread
+        assert thread in threading.enumerate()
+        loop, policy._loop = policy._loop, None
+        del loop, policy
+        from langchain_darwin.policies import transformers
+
+        transformers._loops.clear()
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def fields(growth):
+    return growth.tokens, growth.logprob, growth.finish, growth.prefilled, growth.reused
+
+
+def the_batch(policy):
+    from langchain_darwin.policies import decode_loop
+
+    inbox = policy._running()._inbox
+    return next(batch for batch in decode_loop._running if batch.inbox is inbox)
+
+
+def fail(error):
+    def raising(*_):
+        raise error
+
+    return raising
