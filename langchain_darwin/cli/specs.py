@@ -6,6 +6,7 @@ import difflib
 import importlib
 import importlib.util
 import json
+import pkgutil
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -22,45 +23,29 @@ class Named(NamedTuple):
     """A search by name.
 
     Attributes:
-        make: Makes it with its default settings.
+        where: What makes it: module in `langchain_darwin.search`, colon, name.
         options: Command-line options that it takes, with the field that each sets.
+        fields: Fields that the name fixes.
     """
 
-    make: Callable[[], Any]
+    where: str
     options: Mapping[str, str]
-
-
-def _darwin() -> Any:
-    from langchain_darwin.search.darwin import Darwin
-
-    return Darwin()
-
-
-def _darwin_paper() -> Any:
-    from langchain_darwin.search.darwin import Darwin
-
-    return Darwin.paper()
-
-
-def _best_of_n() -> Any:
-    from langchain_darwin.search.best_of_n import BestOfN
-
-    return BestOfN()
-
-
-def _plain() -> Any:
-    from langchain_darwin.search.best_of_n import BestOfN
-
-    return BestOfN(n=1)
+    fields: Mapping[str, Any] = {}
 
 
 _DARWIN_OPTIONS = {name: name for name in ("beams", "cycles", "period", "keep")}
 
 SEARCHES: dict[str, Named] = {
-    "darwin": Named(_darwin, _DARWIN_OPTIONS),
-    "darwin-paper": Named(_darwin_paper, _DARWIN_OPTIONS),
-    "best-of-n": Named(_best_of_n, {"beams": "n"}),
-    "plain": Named(_plain, {}),
+    "darwin": Named("darwin:Darwin", _DARWIN_OPTIONS),
+    "darwin-paper": Named("darwin:Darwin.paper", _DARWIN_OPTIONS),
+    "best-of-n": Named("best_of_n:BestOfN", {"beams": "n"}),
+    "soft-best-of-n": Named("soft_best_of_n:SoftBestOfN", {"beams": "n"}),
+    "majority-vote": Named("majority_vote:MajorityVote", {"beams": "n"}),
+    "speculative-rejection": Named("speculative_rejection:SpeculativeRejection", {"beams": "n"}),
+    "blockwise": Named("blockwise:BlockwiseBestOfK", {"beams": "k", "period": "block"}),
+    "particles": Named("particles:Particles", {"beams": "n", "period": "period"}),
+    "args": Named("args:ARGS", {}),
+    "plain": Named("best_of_n:BestOfN", {}, {"n": 1}),
 }
 
 
@@ -77,8 +62,8 @@ def parse_search(name: str, **options: int | None) -> Search:
         if option not in named.options:
             takes = ", ".join(f"--{known}" for known in named.options) or "no such options"
             raise _wrong(f"--{option} means nothing to --search {name}, which takes {takes}")
-    search = named.make()
-    changes = {named.options[option]: value for option, value in given.items()}
+    search = pkgutil.resolve_name(f"langchain_darwin.search.{named.where}")()
+    changes = {**named.fields, **{named.options[option]: value for option, value in given.items()}}
     if "beams" in given and "keep" in named.options:  # as many as before, or all but one of few beams
         changes.setdefault("keep", max(1, min(search.keep, given["beams"] - 1)))
     made: Search = replace(search, **changes)

@@ -16,12 +16,18 @@ def test_searches_by_name_have_their_own_defaults():
     assert made["darwin-paper"] == Darwin.paper()
     assert made["best-of-n"] == BestOfN()
     assert made["plain"] == BestOfN(n=1)
+    assert len({repr(search) for search in made.values()}) == len(made)
 
 
 def test_options_set_the_fields_of_a_search():
     search = parse_search("darwin", beams=8, cycles=2, period=20, keep=2)
     assert (search.beams, search.cycles, search.period, search.keep) == (8, 2, 20, 2)
     assert parse_search("best-of-n", beams=7, keep=None) == BestOfN(n=7)
+    for name, named in SEARCHES.items():
+        search = parse_search(
+            name, **{**dict.fromkeys(named.options, 4), **({"keep": 3} if "keep" in named.options else {})}
+        )
+        assert all(getattr(search, field) in (3, 4) for field in named.options.values()), name
 
 
 @pytest.mark.parametrize(("beams", "keep"), [(2, 1), (3, 2), (5, Darwin().keep), (9, Darwin().keep)])
