@@ -81,9 +81,7 @@ class WordCodec:
         """The one end token, which also ends each turn of a prompt."""
         return frozenset({_END})
 
-    def encode_chat(
-        self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()
-    ) -> tuple[int, ...]:
+    def encode_chat(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
         """A mark for the role, the words and an end token for each turn; last the mark of the assistant."""
         ids: list[int] = []
         if tools:
