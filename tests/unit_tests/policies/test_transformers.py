@@ -1,5 +1,6 @@
 """The local policy on the embedded model and on a tiny model of every family."""
 
+import functools
 import pickle
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import torch
 
 from langchain_darwin.errors import ConfigurationError, PolicyError, UnsupportedModelError
 from langchain_darwin.policies.base import Constraint, Growth, Job, Proposal, Sampling
+from langchain_darwin.policies.decode_loop import DecodeLoop
+from langchain_darwin.policies.kv_slots import KVSlots
 from langchain_darwin.policies.transformers import TransformersPolicy
 from tests.policy_contract import FREE, GREEDY, PolicyContract
 from tests.tiny_models import FAMILIES, cached_tiny_model
@@ -86,8 +89,8 @@ def plain_greedy(policy, prefix, count):
     ids = list(prefix)
     for _ in range(count):
         with torch.inference_mode():
-            logits = loaded.model(torch.tensor([ids]), use_cache=False).logits[0, -1]
-        logits[list(loaded.codec.end_ids)] = -torch.inf
+            logits = loaded.model(torch.tensor([ids]), use_cache=False).logits[0, -1].clone()
+            logits[list(loaded.codec.end_ids)] = -torch.inf
         ids.append(int(logits.argmax()))
     return tuple(ids[len(prefix) :])
 
@@ -181,16 +184,15 @@ class TestLoop:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
         assert (done.returncode, done.stderr.decode().strip()[-200:]) == (0, "")
 
-    def test_the_thread_ends_with_the_last_policy(self):
-        policy = TransformersPolicy(str(cached_tiny_model("mistral")), dtype="float32", device="cpu")
-        policy.submit([Job((20,), 1, FREE, 0)]).result(60)
-        thread = the_batch(policy).thread
-        assert thread in threading.enumerate()
-        loop, policy._loop = policy._loop, None
-        del loop, policy
-        from langchain_darwin.policies import transformers
-
-        transformers._loops.clear()
+    def test_the_thread_ends_when_its_work_is_done_and_nobody_can_add_any(self, policy):
+        loaded = policy._load()
+        store = functools.partial(KVSlots, loaded.model, 2)
+        before = set(threading.enumerate())
+        loop = DecodeLoop(store, loaded.codec, loaded.context_length, loaded.device)
+        [thread] = set(threading.enumerate()) - before
+        future = loop.submit([Job((20,), 1, FREE, 0)], None)
+        del loop
+        assert len(future.result(60)[0].tokens) == 12
         thread.join(10)
         assert not thread.is_alive()
 

@@ -1,0 +1,149 @@
+"""Slots: every logit equals the plain forward's, for each family; what is reused is counted exactly."""
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from langchain_darwin.policies.kv_slots import KVSlots
+from langchain_darwin.policies.rows import RowStore
+from tests.tiny_models import FAMILIES, HYBRIDS, cached_tiny_model
+
+TEXT = tuple(torch.randint(10, 300, (400,), generator=torch.Generator().manual_seed(1)).tolist())
+OTHER = tuple(reversed(TEXT))
+
+
+@pytest.fixture(scope="module", params=[family for family in FAMILIES if family not in HYBRIDS])
+def model(request):
+    return AutoModelForCausalLM.from_pretrained(cached_tiny_model(request.param)).eval()
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return AutoModelForCausalLM.from_pretrained(cached_tiny_model("llama")).eval()
+
+
+def plain(model, texts):
+    with torch.inference_mode():
+        return torch.stack([model(torch.tensor([list(t)]), use_cache=False).logits[0, -1] for t in texts])
+
+
+def check(model, store, texts, logits):
+    assert [row.slot for row in store.live] == list(range(len(store.live)))
+    torch.testing.assert_close(logits, plain(model, texts), atol=1e-4, rtol=0)
+
+
+def step(model, store, seed):
+    tokens = torch.randint(10, 300, (len(store.live),), generator=torch.Generator().manual_seed(seed))
+    check(
+        model, store, [(*row.tokens, t) for row, t in zip(store.live, tokens.tolist(), strict=True)], store.step(tokens)
+    )
+
+
+def costs(rows):
+    return [(row.prefilled, row.reused) for row in rows]
+
+
+def test_ragged_rows_equal_the_plain_forward(model):
+    store: RowStore = KVSlots(model, 8)
+    texts = [TEXT[:45], OTHER[:3], TEXT[100:101], TEXT[200:230], OTHER[50:79]]
+    rows, logits = store.open(texts)
+    check(model, store, texts, logits)
+    for seed in range(3):
+        step(model, store, seed)
+    store.close([rows[0], rows[3]])
+    step(model, store, 4)
+    more = [(*tuple(rows[0].tokens), 17), tuple(rows[3].tokens[:20]) + TEXT[:5], (*tuple(rows[0].tokens), 18)]
+    new, logits = store.open(more)
+    check(model, store, more, logits)
+    assert costs(new) == [(1, 48), (5, 20), (1, 48)]
+    for seed in range(5, 40):  # past every sliding window
+        step(model, store, seed)
+
+
+def test_memory_grows_in_rows_and_columns(llama):
+    store = KVSlots(llama, 40)
+    store.open([TEXT[:5]])
+    texts = [OTHER[i : i + 4 + i] for i in range(20)] + [TEXT[:300]]
+    new, logits = store.open(texts)
+    check(llama, store, texts, logits)
+    assert costs(new)[-1] == (295, 5)
+    step(llama, store, 0)
+    assert store.free() == 40 - 22
+
+
+def test_siblings_share_what_one_of_them_computes(llama):
+    store = KVSlots(llama, 8)
+    rows, logits = store.open([TEXT[:50]] * 3 + [TEXT[:40] + OTHER[:9], TEXT[:5] + OTHER[20:30]])
+    assert costs(rows) == [(50, 0), (1, 49), (1, 49), (9, 40), (15, 0)]
+    check(llama, store, [tuple(row.tokens) for row in rows], logits)
+
+
+def test_a_round_of_a_search_computes_one_token_a_row(llama):
+    store = KVSlots(llama, 8)
+    rows, _ = store.open([TEXT[:30]] * 5)
+    for seed in range(4):
+        step(llama, store, seed)
+    store.close(rows)
+    kept = [(*tuple(row.tokens), 7) for row in rows]
+    again, logits = store.open([kept[4], kept[1], kept[4], kept[4], kept[1]])
+    assert costs(again) == [(1, 34)] * 5
+    check(llama, store, [tuple(row.tokens) for row in again], logits)
+    store.close(again)
+    losers, _ = store.open([kept[0], kept[2]])
+    assert costs(losers) == [(1, 34)] * 2
+
+
+def test_the_same_prefix_again_computes_its_last_token_in_place(llama):
+    store = KVSlots(llama, 2)
+    for _ in range(3):
+        rows, logits = store.open([TEXT[:30]])
+        check(llama, store, [TEXT[:30]], logits)
+        store.close(rows)
+    assert costs(rows) == [(1, 29)]
+
+
+def test_a_full_memory_gives_up_the_oldest_text(llama):
+    store = KVSlots(llama, 1)
+    slots = 2
+    for i in range(slots + 1):
+        rows, _ = store.open([TEXT[50 * i : 50 * i + 40]])
+        store.close(rows)
+    for i, cost in ((2, (1, 39)), (1, (1, 39)), (0, (40, 0))):
+        rows, _ = store.open([TEXT[50 * i : 50 * i + 40]])
+        assert costs(rows) == [cost]
+        store.close(rows)
+
+
+def test_long_prefixes_are_computed_in_pieces(model, monkeypatch):
+    monkeypatch.setattr("langchain_darwin.policies.kv_slots._CHUNK", 32)
+    store = KVSlots(model, 4)
+    texts = [TEXT[:100], OTHER[:64], OTHER[100:105]]
+    _, logits = store.open(texts)
+    check(model, store, texts, logits)
+
+
+def test_a_failed_forward_leaves_memory_as_it_was(llama):
+    store = KVSlots(llama, 8)
+    rows, _ = store.open([TEXT[:30], OTHER[:20]])
+    forward, store._forward = store._forward, lambda *_: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        store.open([(*TEXT[:30], 5, 6), OTHER[100:140]])
+    with pytest.raises(ZeroDivisionError):
+        store.step(torch.tensor([5, 6]))
+    store._forward = forward
+    assert sorted(map(id, store.live)) == sorted(map(id, rows))
+    step(llama, store, 0)
+    new, logits = store.open([(*TEXT[:30], 5, 6), OTHER[100:140]])
+    assert costs(new) == [(2, 30), (40, 0)]
+    check(llama, store, [tuple(row.tokens) for row in new], logits)
+
+
+def test_it_computes_what_it_is_told(llama):
+    def norms(ids, masks, positions, cache, last):
+        hidden = llama.model(ids, attention_mask=masks, position_ids=positions, past_key_values=cache)
+        return hidden.last_hidden_state[torch.arange(len(ids)), last].float()
+
+    _, outputs = KVSlots(llama, 4, forward=norms).open([TEXT[:20], OTHER[:7]])
+    with torch.inference_mode():
+        expected = [llama.model(torch.tensor([t])).last_hidden_state[0, -1] for t in (TEXT[:20], OTHER[:7])]
+    torch.testing.assert_close(outputs, torch.stack(expected), atol=1e-4, rtol=0)
