@@ -181,12 +181,17 @@ class Reward:
 
         jitter = tenacity.wait_random_exponential(multiplier=0.5, max=10)
 
+        def left() -> float:
+            return math.inf if deadline is None else deadline - time.monotonic()
+
+        def stop(state: tenacity.RetryCallState) -> bool:
+            return state.attempt_number > self.retries or left() <= 0
+
         def wait(state: tenacity.RetryCallState) -> float:
-            left = math.inf if deadline is None else deadline - time.monotonic()
-            return max(0.0, min(jitter(state), left))
+            return max(0.0, min(jitter(state), left()))
 
         return {
-            "stop": tenacity.stop_after_attempt(self.retries + 1),
+            "stop": stop,
             "wait": wait,
             "retry": tenacity.retry_if_exception_type(RewardError),
             "reraise": True,
