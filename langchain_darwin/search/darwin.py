@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import check_range
@@ -18,21 +17,28 @@ from langchain_darwin.search.base import (
     CycleStarted,
     Grow,
     Outcome,
-    Remark,
-    Replaced,
+    Part,
     Score,
     Steps,
     Task,
     ranked,
 )
-from langchain_darwin.search.mutation import Part, mutate
+from langchain_darwin.search.mutation import mutate
+from langchain_darwin.search.steps import (
+    UNJUDGED,
+    Pair,
+    check_choice,
+    complete_first,
+    judged,
+    resample,
+    softmax,
+    standardised,
+    take_over,
+)
 
 Mutation = Literal["each", "list", "none"]
 Replacement = Literal["top_k", "resample", "none"]
 Carry = Literal["branch", "text"]
-
-Pair = tuple[Beam, Beam]
-"""A beam to give up and the beam whose response takes its place."""
 
 
 @dataclass(frozen=True)
@@ -166,11 +172,11 @@ class Darwin:
             if self.pool_finished:
                 pool += [beam for beam in beams if not beam.live]
                 beams = [beam for beam in beams if beam.live]
-            unjudged = unjudged or any(beam.live and beam.reward is None for beam in beams)
+            unjudged = unjudged or not judged(beam for beam in beams if beam.live)
             beams = yield from self._replace(task, beams)
             tokens = self.period
         if unjudged:
-            yield Remark("The reward left unfinished text unjudged: no replacement in those rounds.")
+            yield UNJUDGED
         return pool + beams, credited
 
     def _value(self, task: Task, beams: list[Beam]) -> Part[tuple[list[Beam], list[Beam]]]:
@@ -186,18 +192,14 @@ class Darwin:
 
     def _replace(self, task: Task, beams: list[Beam]) -> Part[list[Beam]]:
         """f(s_1..s_n): the beams of the next round."""
-        if any(beam.reward is None for beam in beams) or not any(beam.live for beam in beams):
+        if not judged(beams) or not any(beam.live for beam in beams):
             return beams
-        successors: dict[int, Beam] = {}
-        for receiver, donor in self._pairs(task.rng, beams):
-            copy = task.branch(donor) if self.carry == "branch" else task.graft(donor, receiver)
-            successors[receiver.id] = copy
-            yield Replaced(receiver.id, donor.id, copy.id, donor.reward)
-        return [successors.get(beam.id, beam) for beam in beams]
+        return (yield from take_over(task, beams, self._pairs(task.rng, beams), keep_instruction=self.carry == "text"))
 
     def _pairs(self, rng: Random, beams: Sequence[Beam]) -> list[Pair]:
         if self.replacement == "resample":
-            return resample(beams, self.resample_temperature, rng)
+            scores = standardised([beam.reward or 0.0 for beam in beams])  # any scale of rewards will do
+            return resample(beams, softmax(scores, self.resample_temperature), rng) if any(scores) else []
         return replace_worst(beams, self.keep, rng) if self.replacement == "top_k" else []
 
     def _check_keep(self) -> None:
@@ -219,37 +221,6 @@ def replace_worst(beams: Sequence[Beam], keep: int, rng: Random) -> list[Pair]:
     """
     order = ranked(beams)
     return [(beam, rng.choice(order[:keep])) for beam in order[keep:] if beam.live]
-
-
-def resample(beams: Sequence[Beam], temperature: float, rng: Random) -> list[Pair]:
-    """Systematic resampling with weights softmax(z / temperature), z the standardised rewards.
-
-    A beam with weight w survives with floor(n w) or ceil(n w) copies (Douc, Cappé and Moulines 2005, arXiv
-    cs/0507025, section 2.4), itself one of them. The weights depend on how the rewards compare within this
-    round alone, so any scale of rewards will do.
-    """
-    rewards = [beam.reward or 0.0 for beam in beams]
-    spread = statistics.pstdev(rewards)
-    if not spread:
-        return []
-    logits = [(reward - max(rewards)) / spread / temperature for reward in rewards]
-    weights = [math.exp(logit) for logit in logits]
-    counts = systematic(weights, rng.random())
-    donors = [beam for beam, count in zip(beams, counts, strict=True) for _ in range(count - 1)]
-    receivers = [beam for beam, count in zip(beams, counts, strict=True) if beam.live and not count]
-    return list(zip(receivers, donors, strict=False))
-
-
-def systematic(weights: Sequence[float], offset: float) -> list[int]:
-    """How many of n evenly spaced points, shifted by `offset` in [0, 1), fall to each of n weights."""
-    scale = len(weights) / math.fsum(weights)
-    counts, reached, total = [], 0, 0.0
-    for weight in weights:
-        total += weight * scale
-        points = min(len(weights), max(0, math.ceil(total - offset)))
-        counts.append(points - reached)
-        reached = points
-    return counts
 
 
 def credit(beams: Sequence[Beam], growing: Collection[int], keep: int) -> list[str]:
@@ -287,18 +258,6 @@ def update_archive(
     bar = known[candidate]
     better = [text for text in top if text in final and (bar is None or final[text] > bar)]
     return known | {text: _best(known.get(text), final[text]) for text in better}
-
-
-def complete_first(beams: Iterable[Beam]) -> list[Beam]:
-    """Answers by reward, those that a deadline cut short last."""
-    return sorted(ranked(beams), key=lambda beam: not beam.complete)
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise `ConfigurationError` unless `value` is one of `choices`."""
-    if value not in choices:
-        msg = f"{name}={value!r} must be one of {', '.join(map(repr, choices))}"
-        raise ConfigurationError(msg)
 
 
 def _best(one: float | None, other: float | None) -> float | None:

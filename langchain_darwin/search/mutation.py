@@ -7,16 +7,12 @@ is cut off first and put back unchanged.
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Literal, NamedTuple
 
-from langchain_darwin.search.base import Beam, Event, Grow, Mutated, Remark, Request, Task
+from langchain_darwin.search.base import Beam, Grow, Mutated, Part, Remark, Task
 from langchain_darwin.search.drift import drift, words_of
-
-T = TypeVar("T")
-Part: TypeAlias = Generator[Request | Event, Any, T]
-"""A part of a search, to be run by `yield from`."""
 
 LONGEST = 256  # tokens; a longer wording is left alone, rewriting it would cost more than an answer
 LIST_TOKENS = 1024  # most tokens of a list of rewritings, as in the paper's code

@@ -44,28 +44,26 @@ class SpeculativeRejection:
         ended: list[Beam] = []
         reached, skipped = 0, False
         for i in count():
-            checkpoint = math.ceil(self.first / (1 - self.alpha) ** i)
+            checkpoint = max(reached + 1, math.ceil(self.first / (1 - self.alpha) ** i))
             beams = yield Grow(live, self._tokens(len(live), checkpoint - reached), last_roots=True)
             beams = yield Score(beams)
             ended += [beam for beam in beams if not beam.live]
             live, reached = [beam for beam in beams if beam.live], checkpoint
             if not live:
                 break
-            if judged(live):
-                kept = self._kept(live)
-                yield Remark(f"Rejected {len(live) - len(kept)} of {len(live)} at {reached} tokens.")
-                live = kept
-            else:
+            if not judged(live):
                 skipped = True
+            elif rejected := int(self.alpha * len(live)):
+                yield Remark(f"Rejected {rejected} of {len(live)} at {reached} tokens.")
+                live = self._without_lowest(live, rejected)
         if skipped:
             yield UNJUDGED
         return Outcome(tuple(complete_first(ended)))
 
     def _tokens(self, live: int, until_checkpoint: int) -> int | None:
-        """Tokens to decode at a time; nothing is left to reject from one, or for a = 0."""
-        return until_checkpoint if self.alpha and live > 1 else None
+        """Tokens to decode; None, to the end, if there would be none to reject at the checkpoint."""
+        return until_checkpoint if int(self.alpha * live) else None
 
-    def _kept(self, live: list[Beam]) -> list[Beam]:
-        """All but the lowest `floor(a n)`, in their order."""
-        best = {beam.id for beam in ranked(live)[: len(live) - int(self.alpha * len(live))]}
-        return [beam for beam in live if beam.id in best]
+    def _without_lowest(self, live: list[Beam], rejected: int) -> list[Beam]:
+        lowest = {beam.id for beam in ranked(live)[-rejected:]}
+        return [beam for beam in live if beam.id not in lowest]

@@ -27,11 +27,16 @@ def complete_first(beams: Iterable[Beam]) -> list[Beam]:
     return sorted(ranked(beams), key=lambda beam: not beam.complete)
 
 
-def take_over(task: Task, beams: Sequence[Beam], pairs: Iterable[Pair]) -> Part[list[Beam]]:
-    """The beams of the next round: a copy of its donor, instruction and response, in each receiver's place."""
+def take_over(
+    task: Task, beams: Sequence[Beam], pairs: Iterable[Pair], *, keep_instruction: bool = False
+) -> Part[list[Beam]]:
+    """The beams of the next round: a copy of its donor in each receiver's place.
+
+    A copy goes on under the instruction of its donor, or with `keep_instruction` of its receiver.
+    """
     copies: dict[int, Beam] = {}
     for receiver, donor in pairs:
-        copies[receiver.id] = copy = task.branch(donor)
+        copies[receiver.id] = copy = task.graft(donor, receiver) if keep_instruction else task.branch(donor)
         yield Replaced(receiver.id, donor.id, copy.id, donor.reward)
     return [copies.get(beam.id, beam) for beam in beams]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections import Counter
 from dataclasses import FrozenInstanceError, asdict, replace
@@ -26,8 +25,6 @@ from langchain_darwin.search.darwin import (
     credit,
     most_credited,
     replace_worst,
-    resample,
-    systematic,
     update_archive,
 )
 from langchain_darwin.testing import ScriptedPolicy
@@ -173,16 +170,11 @@ class TestReplacement:
 EXTRA_SCORES = {"light.": 3, " wind.": 2}
 
 
-class TestResampling:
-    def test_counts_are_the_floor_or_ceiling_of_the_expected_number(self):
-        rng = random.Random(3)
-        for _ in range(200):
-            weights = [rng.random() + 0.01 for _ in range(7)]
-            counts = systematic(weights, rng.random())
-            assert sum(counts) == 7
-            for weight, count in zip(weights, counts, strict=True):
-                assert math.floor(7 * weight / sum(weights)) <= count <= math.ceil(7 * weight / sum(weights))
+def resample(beams, temperature, rng):
+    return Darwin(replacement="resample", resample_temperature=temperature)._pairs(rng, beams)
 
+
+class TestResampling:
     def test_equal_rewards_change_nothing(self):
         assert resample([beam(i, 2.0) for i in range(5)], 1.0, random.Random(0)) == []
 

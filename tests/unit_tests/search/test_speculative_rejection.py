@@ -43,6 +43,14 @@ def test_the_share_given_up_is_rounded_down(alpha, kept):
     assert [len(beams) for beams in grown(steps)][: len(kept)] == kept
 
 
+def test_a_small_share_still_comes_to_an_end():
+    steps, found = drive(
+        SpeculativeRejection(n=101, alpha=0.01, first=3), task(), by_id, grow=ending_at({}, default=30)
+    )
+    assert [step.tokens for step in of(Grow, steps)] == [3, 1, None]
+    assert len(found.beams) == 99
+
+
 def test_finished_answers_are_never_rejected():
     steps, found = drive(
         SpeculativeRejection(n=6, first=10),

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.search.base import Beam, Replaced
-from langchain_darwin.search.steps import check_choice, complete_first, judged, softmax, standardised, take_over
+from langchain_darwin.search.steps import (
+    check_choice,
+    complete_first,
+    judged,
+    softmax,
+    standardised,
+    systematic,
+    take_over,
+)
 from tests.unit_tests.search.driving import task
 
 
@@ -37,6 +46,16 @@ def test_beams_can_be_compared_once_all_are_judged():
     assert judged([])
     assert judged([beam(0, 0.0)])
     assert not judged([beam(0, 0.0), beam(1)])
+
+
+def test_counts_of_resampling_are_the_floor_or_ceiling_of_the_expected_number():
+    rng = random.Random(3)
+    for _ in range(200):
+        weights = [rng.random() + 0.01 for _ in range(7)]
+        counts = systematic(weights, rng.random())
+        assert sum(counts) == 7
+        for weight, count in zip(weights, counts, strict=True):
+            assert math.floor(7 * weight / sum(weights)) <= count <= math.ceil(7 * weight / sum(weights))
 
 
 def test_a_copy_takes_over_the_place_of_its_receiver():
