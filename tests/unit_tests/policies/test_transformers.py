@@ -29,7 +29,7 @@ def generate(policy, prompt, count):
 
 
 class TestEmbedded(PolicyContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def policy(self, embedded_policy):
         return embedded_policy
 
@@ -56,9 +56,9 @@ class TestEmbedded(PolicyContract):
         assert costs(growths) == [(count, 0)] + [(1, count - 1)] * 4
         bodies = [growth.tokens for growth in growths]
         survivors = [prompt + body for body in (bodies[0], bodies[1], bodies[0])]
-        grafted = other + bodies[2]
-        rounds = [self.job(prompt, FREE, key=9, prefix=prefix, tokens=1) for prefix in (*survivors, grafted)]
-        assert costs(self.wait(policy, rounds)) == [(1, count + 5)] * 3 + [(len(grafted), 0)]
+        graft = self.job(other, FREE, key=9, prefix=other + bodies[2], tokens=1)
+        rounds = [self.job(prompt, FREE, key=9, prefix=prefix, tokens=1) for prefix in survivors]
+        assert costs(self.wait(policy, [*rounds, graft])) == [(1, count + 5)] * 3 + [(len(other) + 6, 0)]
 
     def test_the_context_limit_ends_a_text(self, policy, monkeypatch, prompts):
         loop = policy._running()
