@@ -143,20 +143,13 @@ def task_and_reader(
 
 
 def definitions(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
-    """Tools, functions, classes or schemas as definitions in OpenAI's form.
+    """Tools, functions, classes or schemas as definitions in OpenAI's form; of several with one name, the last.
 
     Raises:
-        InvalidRequestError: Two have the same name, or one is not a tool.
+        InvalidRequestError: One is not a tool.
     """
-    made: dict[str, dict[str, Any]] = {}
-    for tool in tools:
-        definition = _definition(tool, strict=strict)
-        name = definition["function"]["name"]
-        if name in made:
-            msg = f"two tools are named {name!r}; rename one"
-            raise InvalidRequestError(msg)
-        made[name] = definition
-    return list(made.values())
+    made = [_definition(tool, strict=strict) for tool in tools]
+    return list({definition["function"]["name"]: definition for definition in made}.values())
 
 
 def _definition(tool: Any, *, strict: bool | None) -> dict[str, Any]:
