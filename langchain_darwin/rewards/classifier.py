@@ -285,13 +285,16 @@ def _context_length(config: Any, tokenizer: Any) -> int:
 
 
 def _ever_shorter(messages: list[BaseMessage]) -> Iterator[list[BaseMessage]]:
-    """The conversation, then without ever more of its oldest messages; system messages and the last one stay."""
+    """The conversation, then without ever more of its oldest turns; system messages and the last turn stay.
+
+    What is left begins with a human message, as many chat templates demand.
+    """
     yield messages
-    kept = list(messages)
-    for message in messages[:-1]:
-        if message.type != "system":
-            kept.remove(message)
-            yield list(kept)
+    system = [message for message in messages if message.type == "system"]
+    others = [message for message in messages if message.type != "system"]
+    for start in range(1, len(others)):
+        if others[start].type == "human":
+            yield [*system, *others[start:]]
 
 
 def _without_system(spoken: list[dict[str, str]]) -> list[dict[str, str]]:

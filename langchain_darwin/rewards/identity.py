@@ -10,6 +10,7 @@ import dataclasses
 import enum
 import functools
 import hashlib
+import json
 import logging
 import pathlib
 import re
@@ -25,7 +26,7 @@ def identity_of(thing: Any) -> dict[str, Any]:
     if hasattr(thing, "identity"):
         return dict(thing.identity())
     if _plain_dataclass(thing):
-        return {"reward": _name(type(thing)), **_fields(thing)}
+        return {"reward": _name(type(thing)), **json.loads(json.dumps(_fields(thing)))}
     named = thing if isinstance(thing, types.FunctionType | types.BuiltinFunctionType) else type(thing)
     return {"reward": _name(named), "digest": digest(thing)}
 
@@ -138,7 +139,10 @@ def _cell(cell: types.CellType) -> Any:
 
 
 def _plain_dataclass(thing: Any) -> bool:
+    """Whether class and fields say it all: an importable dataclass whose fields are plain data."""
     if isinstance(thing, type) or not dataclasses.is_dataclass(thing):
+        return False
+    if "<locals>" in type(thing).__qualname__:  # a class made anew in each call of a function
         return False
     return all(_json_plain(value) for value in _fields(thing).values())
 

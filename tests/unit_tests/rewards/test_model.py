@@ -164,10 +164,12 @@ def test_several_labels_without_a_choice_are_refused() -> None:
         reward_model(saved("bert", template=None, num_labels=2))(QUESTION, ANSWERS)
 
 
-def test_the_oldest_messages_are_dropped_where_the_conversation_is_too_long() -> None:
-    model = reward_model(saved("llama"))
-    history = [HumanMessage(TEXT * 3), AIMessage(TEXT), HumanMessage(TEXT * 3), AIMessage("So.")]
-    shortened = model([history[-1], *QUESTION], ANSWERS[:1])
+@pytest.mark.parametrize("template", [CHATML, GEMMA.replace("bos_token", "'<bos>'")])
+def test_the_oldest_turns_are_dropped_where_the_conversation_is_too_long(template: str) -> None:
+    model = reward_model(saved("llama", template))
+    system, long = SystemMessage("Be brief."), HumanMessage(TEXT * 9)
+    history = [system, HumanMessage("Hi."), AIMessage("Hi!"), long, AIMessage("So.")]
+    shortened = model([system, *QUESTION], ANSWERS[:1])
 
     assert model([*history, *QUESTION], ANSWERS[:1]) == pytest.approx(shortened, abs=1e-5)
 
