@@ -121,11 +121,14 @@ def draw(
     """
     masked = logits
     if allowed is not None:
-        masked = masked.masked_fill(~_unpack(allowed, logits.shape[-1]), -torch.inf)
+        masked = logits.masked_fill(~_unpack(allowed, logits.shape[-1]), -torch.inf)
     if first_position < plan.last_floor:
-        early = (positions < plan.floors)[:, None]
-        masked = masked.index_copy(1, plan.end_ids, masked[:, plan.end_ids].masked_fill(early, -torch.inf))
-    tokens = _choose(masked, plan, positions)
+        ends = masked[:, plan.end_ids]
+        masked[:, plan.end_ids] = ends.masked_fill((positions < plan.floors)[:, None], -torch.inf)
+        tokens = _choose(masked, plan, positions)
+        masked[:, plan.end_ids] = ends  # changed in place and back, which is cheaper than a copy
+    else:
+        tokens = _choose(masked, plan, positions)
     return tokens, logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
 
 
