@@ -348,6 +348,8 @@ class ChatDarwin(BaseChatModel):
         sampling = self._sampling(stop, kwargs)
         use = tool_use(kwargs)
         task, read = task_and_reader(conversation, policy.codec, sampling, seed, use, self.response_template)
+        if task.sampling.constraint is not None and (prepare := getattr(policy, "prepare", None)):
+            prepare(task.sampling.constraint)
         if len(task.prompt) >= policy.context_length:
             msg = (
                 f"the prompt has {len(task.prompt)} tokens and {policy.name} holds {policy.context_length} of prompt "

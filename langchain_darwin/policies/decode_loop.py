@@ -7,6 +7,7 @@ model and the row store; callers reach it through a queue and wait on futures.
 from __future__ import annotations
 
 import atexit
+import functools
 import queue
 import threading
 import time
@@ -14,16 +15,19 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 
 from langchain_darwin.errors import DarwinError, PolicyError
-from langchain_darwin.policies.base import Codec, FinishReason, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.base import Codec, Constraint, FinishReason, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.kv_slots import is_out_of_memory
 from langchain_darwin.policies.rows import Row, RowStore
 from langchain_darwin.policies.sampling import Plan, draw, make_plan
+
+if TYPE_CHECKING:
+    from langchain_darwin.policies.grammar import CompiledGrammar, Grammars, Matcher
 
 _T = TypeVar("_T")
 _NEVER = float("inf")
@@ -49,6 +53,9 @@ class _Text:
     request: _Request
     most: int  # new tokens after which it ends or pauses
     finish_at_most: FinishReason | None
+    room: int = 0  # new tokens after which it ends, over this and later jobs
+    grammar: CompiledGrammar | None = None
+    matcher: Matcher | None = None
     new: list[int] = field(default_factory=list)
     logprob: float = 0.0
     finish: FinishReason | None = None
@@ -80,7 +87,12 @@ class DecodeLoop:
     """The callers' side of the decoding thread, which ends when this object is gone and its work is done."""
 
     def __init__(
-        self, make_store: Callable[[], RowStore], codec: Codec, context_length: int, device: torch.device
+        self,
+        make_store: Callable[[], RowStore],
+        codec: Codec,
+        context_length: int,
+        device: torch.device,
+        make_grammars: Callable[[], Grammars],
     ) -> None:
         """Start the thread.
 
@@ -89,16 +101,27 @@ class DecodeLoop:
             codec: The model's tokenizer, for stop strings.
             context_length: Most tokens of a text.
             device: Where the model is.
+            make_grammars: What compiles constraints; called at the first one.
         """
+        self._grammars = functools.cache(make_grammars)
         self._inbox: queue.SimpleQueue[_Request | _Question | None] = queue.SimpleQueue()
         self._context_length = context_length
         self._codec = codec
-        batch = _Batch(make_store, codec, device, self._inbox)
+        batch = _Batch(make_store, codec, device, self._inbox, self._grammars)
         thread = threading.Thread(target=batch.run, name="langchain-darwin-decode", daemon=True)
         weakref.finalize(self, self._inbox.put, None).atexit = False
         _running.add(batch)
         batch.thread = thread
         thread.start()
+
+    def compile(self, constraint: Constraint) -> CompiledGrammar:
+        """A constraint's grammar; a new one takes from milliseconds to seconds, a known one none.
+
+        Raises:
+            InvalidRequestError: It cannot be read.
+            MissingDependencyError: xgrammar is not installed.
+        """
+        return self._grammars().compile(constraint)
 
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`."""
@@ -122,7 +145,10 @@ class DecodeLoop:
         room = min(job.sampling.max_tokens - written, self._context_length - len(job.prefix))
         paused = job.tokens is not None and job.tokens < room
         most = job.tokens if paused and job.tokens is not None else room
-        text = _Text(job, index, request, most, None if paused else "length")
+        text = _Text(job, index, request, most, None if paused else "length", room)
+        if job.sampling.constraint is not None:
+            text.grammar = self.compile(job.sampling.constraint)
+            text.job = job = replace(job, sampling=replace(job.sampling, min_tokens=0))  # the grammar comes first
         ended = written > 0 and job.prefix[-1] in self._codec.end_ids
         if ended or (written >= max(1, job.sampling.min_tokens) and _stops(text, self._codec)):
             text.finish, text.done = "stop", True
@@ -142,7 +168,9 @@ class _Batch:
         codec: Codec,
         device: torch.device,
         inbox: queue.SimpleQueue[_Request | _Question | None],
+        grammars: Callable[[], Grammars],
     ) -> None:
+        self._grammars = grammars
         self.abandoned = False
         self.inbox = inbox
         self._make_store = make_store
@@ -228,6 +256,9 @@ class _Batch:
 
     def _open(self, texts: list[_Text]) -> bool:
         """Make texts live and draw their first tokens; False if memory is short until others have left."""
+        texts = [text for text in texts if self._match(text)]
+        if not texts:
+            return True
         try:
             rows, logits = self._store.open([(*text.job.prefix, *text.new) for text in texts])
         except Exception as error:  # noqa: BLE001
@@ -241,6 +272,18 @@ class _Batch:
             self._live[row] = text
         self._plan = None
         self._accept(texts, self._make_drawing(texts), logits)
+        return True
+
+    def _match(self, text: _Text) -> bool:
+        """Bring the text's grammar to where the text stands; False if the text does not follow it."""
+        if text.grammar is None:
+            return True
+        try:
+            response = (*text.job.prefix[text.job.start :], *text.new)
+            text.matcher = self._grammars().matcher(text.grammar, response)
+        except DarwinError as error:
+            self._fail({text.request}, error)
+            return False
         return True
 
     def _wait_for_memory(self, texts: list[_Text], error: Exception) -> bool:
@@ -298,8 +341,12 @@ class _Batch:
 
     def _accept(self, texts: list[_Text], drawing: _Drawing, logits: torch.Tensor) -> None:
         """Draw a token for each text, append it, and close the texts that end with it."""
-        allowed = None  # of the texts' grammars, once there are any
+        matched = any(text.matcher for text in texts)
+        allowed = self._grammars().allowed([text.matcher for text in texts]).to(logits.device) if matched else None
+        original = logits.clone() if matched else logits
         tokens, logprobs = draw(logits, drawing.plan, drawing.positions, first_position=drawing.first, allowed=allowed)
+        if matched:
+            tokens, logprobs = _follow(texts, tokens, logprobs, original)
         drawing.advance(tokens)
         drawn = torch.stack([tokens.double(), logprobs.double()]).tolist()  # the one wait for the device
         ended = []
@@ -383,6 +430,20 @@ class _Drawing:
         self.tokens = tokens
         self.positions = self.positions + 1
         self.first += 1
+
+
+def _follow(
+    texts: list[_Text], tokens: torch.Tensor, logprobs: torch.Tensor, logits: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tell the grammars what was drawn. Where a text must be closed now for want of room, its next token changes."""
+    for row, (text, token) in enumerate(zip(texts, tokens.tolist(), strict=True)):
+        if text.matcher is None:
+            continue
+        taken = text.matcher.accept(token, text.room - len(text.new) - 1)
+        if taken != token:
+            tokens[row] = taken
+            logprobs[row] = logits[row].log_softmax(dim=-1)[taken]
+    return tokens, logprobs
 
 
 def _proposals(rows: Sequence[Row], logits: torch.Tensor, k: int, among: Sequence[int] | None) -> list[Proposal]:

@@ -145,6 +145,14 @@ class Grammars:
         allowed = allowed.to(logits.device)
         logits[where] = logits[where].masked_fill(~allowed, float("-inf"))
 
+    def allowed(self, matchers: Sequence[Matcher | None]) -> torch.Tensor:
+        """What each row may draw next, as bits of int32 `[rows, vocabulary / 32]`; all of it without a matcher."""
+        bits = self._bitmask(len(matchers))
+        for row, matcher in enumerate(matchers):
+            if matcher is not None:
+                matcher.fill(bits, row)
+        return bits
+
     def new_matcher(self, compiled: CompiledGrammar) -> Any:
         """A fresh xgrammar matcher."""
         return self._xgrammar.GrammarMatcher(compiled.grammar)

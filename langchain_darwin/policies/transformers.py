@@ -9,11 +9,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from langchain_darwin.errors import ConfigurationError, ContextOverflowError, UnsupportedModelError
-from langchain_darwin.policies.base import Codec, Growth, Job, OnTokens, Proposal, check_range
+from langchain_darwin.errors import ConfigurationError, ContextOverflowError
+from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal, check_range
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.decode_loop import DecodeLoop
+    from langchain_darwin.policies.grammar import Grammars
     from langchain_darwin.policies.loading import LoadedModel
     from langchain_darwin.policies.rows import RowStore
 
@@ -90,6 +91,15 @@ class TransformersPolicy:
             "trust_remote_code": self.trust_remote_code,
         }
 
+    def prepare(self, constraint: Constraint) -> None:
+        """Compile a grammar, so that `submit` need not: a new one takes up to seconds.
+
+        Raises:
+            InvalidRequestError: It cannot be read.
+            MissingDependencyError: xgrammar is not installed.
+        """
+        self._running().compile(constraint)
+
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`."""
         for job in jobs:
@@ -115,9 +125,6 @@ class TransformersPolicy:
             check_range("tokens", job.tokens, low=0)
         if job.start == len(job.prefix) == self.context_length:
             self._refuse_length(job.prefix)
-        if job.sampling.constraint is not None:
-            msg = f"constraint={job.sampling.constraint.kind!r}: the embedded policy cannot follow grammars yet"
-            raise UnsupportedModelError(msg)
 
     def _check_prefix(self, prefix: Sequence[int]) -> None:
         if not prefix:
@@ -164,9 +171,16 @@ class TransformersPolicy:
             with _lock:
                 if loaded not in _loops:
                     make = partial(_make_store, loaded.model, self.max_rows, ragged=loaded.ragged)
-                    _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device)
+                    grammars = partial(_make_grammars, loaded.tokenizer, loaded.model, loaded.end_ids)
+                    _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device, grammars)
                 self._loop = _loops[loaded]
         return self._loop
+
+
+def _make_grammars(tokenizer: Any, model: Any, end_ids: frozenset[int]) -> Grammars:
+    from langchain_darwin.policies.grammar import Grammars
+
+    return Grammars(tokenizer, model.get_output_embeddings().weight.shape[0], end_ids)
 
 
 def _make_store(model: Any, max_rows: int, *, ragged: bool) -> RowStore:

@@ -1,6 +1,7 @@
 """The local policy on the embedded model and on a tiny model of every family."""
 
 import functools
+import json
 import pickle
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import threading
 import pytest
 import torch
 
-from langchain_darwin.errors import ConfigurationError, PolicyError, UnsupportedModelError
+from langchain_darwin.errors import ConfigurationError, InvalidRequestError, PolicyError
 from langchain_darwin.policies.base import Constraint, Growth, Job, Proposal, Sampling
 from langchain_darwin.policies.decode_loop import DecodeLoop
 from langchain_darwin.policies.kv_slots import KVSlots
@@ -169,10 +170,42 @@ class TestLoop:
             policy.submit([Job((21,), 1, FREE, 0)], fail(ZeroDivisionError("theirs"))).result(60)
         assert len(fine.result(60)[0].tokens) == 12
 
-    def test_a_grammar_is_refused_by_name(self, policy):
-        sampling = Sampling(constraint=Constraint("regex", "[a-z]+"))
-        with pytest.raises(UnsupportedModelError, match="regex"):
-            policy.submit([Job((20,), 1, sampling, 0)])
+    def test_a_grammar_is_followed_and_closed_in_time(self, policy):
+        schema = {"type": "object", "properties": {"a": {"type": "string"}, "n": {"type": "integer"}}}
+        rule = Constraint("json_schema", json.dumps({**schema, "required": ["a", "n"]}))
+        hot = Sampling(temperature=3.0, max_tokens=48, min_tokens=48, constraint=rule)
+        growths = policy.submit([Job((20,), 1, hot, key) for key in range(4)]).result(60)
+        answers = [json.loads(policy.codec.decode(growth.tokens)) for growth in growths]
+        assert [{key: type(value) for key, value in answer.items()} for answer in answers] == [{"a": str, "n": int}] * 4
+
+    def test_a_grammar_goes_on_where_it_stopped(self, policy):
+        rule = Constraint("regex", "[a-z]{30}")
+        sampling = Sampling(temperature=1.0, max_tokens=64, constraint=rule)
+        [whole] = policy.submit([Job((20,), 1, sampling, 5)]).result(60)
+        prefix: tuple[int, ...] = (20,)
+        logprob = 0.0
+        while prefix[-1] not in policy.codec.end_ids:
+            [part] = policy.submit([Job(prefix, 1, sampling, 5, tokens=4)]).result(60)
+            prefix, logprob = prefix + part.tokens, logprob + part.logprob
+        assert prefix[1:] == whole.tokens
+        assert logprob == pytest.approx(whole.logprob, abs=1e-3)
+
+    def test_a_grammar_leaves_other_rows_alone(self, policy):
+        alone = policy.submit([Job((20,), 1, FREE, 0)]).result(60)
+        bound = Sampling(constraint=Constraint("regex", "[a-z]{20}"))
+        beside = policy.submit([Job((20,), 1, bound, 1), Job((20,), 1, FREE, 0)]).result(60)
+        assert beside[1].tokens == alone[0].tokens
+
+    def test_a_text_off_its_grammar_fails_alone(self, policy):
+        bound = Sampling(constraint=Constraint("regex", "[a-z]{20}"))
+        capital = policy.codec.encode_text("X")
+        with pytest.raises(InvalidRequestError, match="regex"):
+            policy.submit([Job((20, *capital), 1, bound, 0)]).result(60)
+        assert policy.submit([Job((20,), 1, bound, 0)]).result(60)[0].finish == "stop"
+
+    def test_a_grammar_that_cannot_be_read_is_refused_at_once(self, policy):
+        with pytest.raises(InvalidRequestError, match="regex"):
+            policy.submit([Job((20,), 1, Sampling(constraint=Constraint("regex", "(")), 0)])
 
     def test_the_interpreter_exits_while_it_decodes(self, policy):
         code = (
@@ -188,7 +221,8 @@ class TestLoop:
         loaded = policy._load()
         store = functools.partial(KVSlots, loaded.model, 2)
         before = set(threading.enumerate())
-        loop = DecodeLoop(store, loaded.codec, loaded.context_length, loaded.device)
+        grammars = fail(AssertionError("no text here has a grammar"))
+        loop = DecodeLoop(store, loaded.codec, loaded.context_length, loaded.device, grammars)
         [thread] = set(threading.enumerate()) - before
         future = loop.submit([Job((20,), 1, FREE, 0)], None)
         del loop
