@@ -7,10 +7,7 @@ from typing import Annotated
 import typer
 
 from langchain_darwin._version import __version__
-from langchain_darwin.cli.ask import EPILOG, ask
-from langchain_darwin.cli.demo import demo
-from langchain_darwin.cli.model_path import model_path
-from langchain_darwin.cli.show import show
+from langchain_darwin.cli import ask, demo, model_path, show
 
 app = typer.Typer(
     name="langchain-darwin",
@@ -21,10 +18,10 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-app.command(epilog=EPILOG)(ask)
-app.command()(demo)
-app.command()(show)
-app.command("model-path")(model_path)
+app.command(epilog=ask.EPILOG)(ask.ask)
+app.command()(demo.demo)
+app.command()(show.show)
+app.command("model-path")(model_path.model_path)
 
 
 def _tell_version(asked: bool) -> None:

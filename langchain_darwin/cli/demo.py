@@ -24,6 +24,7 @@ QUESTION = (
 FACTS = ("Tuesday", "10:30", "room 12", "45 minutes", "budget", "Maria", "coffee")
 SEED = 1
 MAX_TOKENS = 160
+MEASURED = "MEASURED"
 
 
 def demo(
@@ -41,12 +42,10 @@ def demo(
     with plain_errors(debug=debug):
         from rich.console import Console
 
-        from langchain_darwin.policies.transformers import TransformersPolicy
-
         tell_progress()
-        console = Console()
+        console = Console(width=80) if Console().width > 80 else Console()
         console.print(_introduction(seed))
-        policy = TransformersPolicy()
+        policy = embedded_policy()
         answers = {}
         for name, search in searches().items():
             with _watched(console, policy, name) as observer:
@@ -54,6 +53,13 @@ def demo(
         console.print(_table(answers))
         console.print(_side_by_side(answers))
         console.print(_closing(answers))
+
+
+def embedded_policy() -> Any:
+    """The embedded model in float32, in which a seed gives the same answer whatever else is running."""
+    from langchain_darwin.policies.transformers import TransformersPolicy
+
+    return TransformersPolicy(dtype="float32")
 
 
 def searches() -> dict[str, Search]:
@@ -118,8 +124,8 @@ def _watched(console: Console, policy: Any, name: str) -> Iterator[Callable[[Eve
 def _table(answers: dict[str, AIMessage]) -> RenderableType:
     from rich.table import Table
 
-    table = Table(width=80)
-    for heading in ("", "reward", "facts", "tokens decoded", "seconds"):
+    table = Table(width=None)
+    for heading in ("", "reward", "facts told", "tokens written", "seconds"):
         table.add_column(heading, justify="right" if heading else "left")
     for name, message in answers.items():
         facts = message.response_metadata["darwin"]
@@ -136,10 +142,13 @@ def _table(answers: dict[str, AIMessage]) -> RenderableType:
 def _side_by_side(answers: dict[str, AIMessage]) -> RenderableType:
     from rich.table import Table
 
-    table = Table(width=80)
-    for name in ("plain", "DARWIN"):
+    table = Table(expand=True)
+    shown = {"the plain answer": answers["plain"].text, "DARWIN's answer": answers["DARWIN"].text}
+    for name in shown:
         table.add_column(name, ratio=1)
-    table.add_row(*(_highlighted(answers[name].text) for name in ("plain", "DARWIN")))
+    table.add_row(*map(_highlighted, shown.values()))
+    table.add_section()
+    table.add_row(*map(_missing, shown.values()))
     return table
 
 
@@ -153,10 +162,23 @@ def _highlighted(answer: str) -> Text:
     return text
 
 
-def _closing(answers: dict[str, AIMessage]) -> str:
+def _missing(answer: str) -> Text:
+    from rich.text import Text
+
+    missing = [fact for fact in FACTS if fact not in told(answer)]
+    return Text(
+        f"missing: {', '.join(missing)}" if missing else "nothing is missing", style="red" if missing else "green"
+    )
+
+
+def _closing(answers: dict[str, AIMessage]) -> RenderableType:
+    from rich.text import Text
+
     tokens = {name: message.response_metadata["darwin"]["tokens"]["decoded"] for name, message in answers.items()}
-    return (
-        f"DARWIN decoded {tokens['DARWIN'] / tokens['plain']:.0f} times the tokens of the plain answer.\n"
-        "Your own question and reward:\n"
-        "  langchain-darwin ask 'Why is the sky blue?' --reward length:20-40 --reward no-repetition"
+    return Text(
+        f"DARWIN wrote {tokens['DARWIN'] / tokens['plain']:.0f} times the tokens of the plain answer, and "
+        f"{tokens['DARWIN'] / tokens['best of 5']:.1f} times those of the best of 5. {MEASURED}\n\n"
+        "Next, your own question and reward:\n"
+        "  langchain-darwin ask 'Why is the sky blue?' -r length:20-40 -r no-repetition\n"
+        "  langchain-darwin ask --help"
     )
