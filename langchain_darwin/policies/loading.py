@@ -20,6 +20,7 @@ from transformers.utils import logging as transformers_logging
 
 from langchain_darwin.errors import ConfigurationError, ModelNotFound, UnsupportedModelError
 from langchain_darwin.policies.chat_codec import ChatCodec, end_of_turn_id
+from langchain_darwin.policies.packed_linear import pack_linears
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _UNSTATED_CONTEXT = 32_768  # tokens, for the few models that state no limit (recurrent ones)
@@ -162,6 +163,7 @@ def _load(source: str, revision: str | None, dtype: torch.dtype, device: str, tr
     model = _load_weights(source, dtype, options)
     _check_forward(source, type(model))
     model = model.to(device).eval().requires_grad_(requires_grad=False)
+    pack_linears(model)
     end_ids = _end_ids(model, tokenizer)
     return LoadedModel(
         model=model,

@@ -15,8 +15,7 @@ class Row:
     """One text being decoded.
 
     Attributes:
-        tokens: All token ids of the text so far, including the newest one, whose keys and values are not computed
-            yet. The store appends to it in `step`.
+        tokens: All token ids of the text so far. The store appends to it in `step`.
         prefilled: Prefix tokens that `open` computed for this row.
         reused: Prefix tokens that `open` found in memory.
     """

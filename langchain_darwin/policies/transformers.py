@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal, check_range
+from langchain_darwin.policies.embedded import HUB_ID
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.decode_loop import DecodeLoop
@@ -84,7 +85,7 @@ class TransformersPolicy:
     def identity(self) -> Mapping[str, Any]:
         """What tells this policy from others with different outputs."""
         return {
-            "model": self.model,
+            "model": self.model or HUB_ID,
             "revision": self.revision,
             "dtype": self.dtype,
             "device": self.device,
