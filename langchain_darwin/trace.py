@@ -60,9 +60,7 @@ _SECRET = re.compile(
 )
 _USERINFO = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 # Escaped beyond what JSON asks: C1 controls, zero-width and bidirectional marks, line ends, lone surrogates.
-_UNPRINTABLE = re.compile(
-    "[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
+_UNPRINTABLE = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _APPENDING = threading.Lock()
 
 
@@ -284,9 +282,7 @@ def _line(record: Mapping[str, Any]) -> bytes:
 def _blotted(value: Any) -> Any:
     """The value with passwords and keys in it replaced by asterisks."""
     if isinstance(value, Mapping):
-        return {
-            key: "***" if item and _SECRET.search(str(key)) else _blotted(item) for key, item in value.items()
-        }
+        return {key: "***" if item and _SECRET.search(str(key)) else _blotted(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_blotted(item) for item in value]
     return _USERINFO.sub("***", value) if isinstance(value, str) else value
@@ -371,9 +367,7 @@ class Trace:
     def cost(self) -> dict[str, int]:
         """Tokens prefilled, decoded and reused by the policy, and texts judged by the reward."""
         grown = [event for event in self.events if isinstance(event, Grown)]
-        cost = {
-            name: sum(getattr(event, name) for event in grown) for name in ("prefilled", "decoded", "reused")
-        }
+        cost = {name: sum(getattr(event, name) for event in grown) for name in ("prefilled", "decoded", "reused")}
         return {**cost, "judged": sum(event.judged for event in self.events if isinstance(event, Scored))}
 
     @property
@@ -468,12 +462,15 @@ def traces(records: Sequence[Mapping[str, Any]], broken: Sequence[int] = ()) -> 
     for record in records:
         runs.setdefault(record["run"], []).append(record)
     found = [_trace(run) for run in runs.values() if run[0]["type"] == "Header"]
+    headless = [name for name, run in runs.items() if run[0]["type"] != "Header"]
+    if headless and not found:
+        raise ConfigurationError(f"the trace is of no use: run {headless[0]} has lost its first record")
+    if headless:
+        found[0].notes.append(f"other runs have lost their first record and were left out: {', '.join(headless)}")
     for trace in found:
         if broken and trace.finished is None and trace.error is None:
             lines = ", ".join(map(str, broken))
-            trace.notes.append(
-                f"line {lines} of the file is broken (was the process killed?) and was left out"
-            )
+            trace.notes.append(f"line {lines} of the file is broken (was the process killed?) and was left out")
     return found
 
 
@@ -492,6 +489,9 @@ def _trace(records: Sequence[Mapping[str, Any]]) -> Trace:
             break
         if record["type"] == "Failed":
             trace.error = record["error"]
+            break
+        if record["type"] not in _EVENTS:
+            trace.notes.append(f"record {number} is of an unknown kind, {record['type']!r}; it ends the reading")
             break
         event = from_record(record, memory)
         trace.events.append(event)

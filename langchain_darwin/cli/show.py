@@ -39,6 +39,8 @@ def show(
         chosen = [(number, trace) for number, trace in enumerate(runs, 1) if run in (None, str(number), trace.run)]
         if run is not None and not chosen:
             raise _no_run(path, run, [trace.run for trace in runs])
+        if not runs:
+            typer.echo(f"{path} holds no searches", err=True)
         for number, trace in chosen:
             _show(console, trace, f"run {number} of {len(runs)}, {trace.run}", full=full)
 

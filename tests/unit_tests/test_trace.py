@@ -113,9 +113,7 @@ def test_a_file_reads_back_whole(tmp_path):
     (trace,) = read_trace(tmp_path / "new" / "folder" / "t.jsonl")
     assert (trace.run, trace.events, trace.notes, trace.error) == (writer.run, events, [], None)
     assert trace.outcome == events[-1].outcome
-    assert [trace.text(beam) for beam in trace.outcome.beams] == [
-        task.text(b) for b in events[-1].outcome.beams
-    ]
+    assert [trace.text(beam) for beam in trace.outcome.beams] == [task.text(b) for b in events[-1].outcome.beams]
     assert trace.header["conversation"] == [{"role": "user", "content": "Why?"}]
     assert (trace.header["seed"], trace.header["max_seconds"], trace.header["model"]) == (3, 9, "m")
     assert traces(writer.records)[0].events == events
@@ -140,9 +138,7 @@ def test_a_trace_grows_linearly_with_the_text():
         memory, total = Memory(), 0
         for _ in range(rounds):
             beams = [replace(beam, tokens=beam.tokens + tuple(range(40))) for beam in beams]
-            record = to_record(
-                Grown(tuple(beams), 0, 0, 0, 0.0), memory, lambda beam: "word " * len(beam.tokens)
-            )
+            record = to_record(Grown(tuple(beams), 0, 0, 0, 0.0), memory, lambda beam: "word " * len(beam.tokens))
             total += len(json.dumps(record))
         return total
 
@@ -218,6 +214,22 @@ def test_what_follows_a_missing_record_is_left_out(tmp_path):
     assert trace.notes[0] == "record 5 is missing; what follows it was left out"
 
 
+def test_an_unknown_kind_of_event_ends_the_reading():
+    records = write(None, sample_events(make_task())).records
+    records[3]["type"] = "Dreamt"
+    (trace,) = traces(records)
+    assert len(trace.events) == 2
+    assert trace.notes[0] == "record 3 is of an unknown kind, 'Dreamt'; it ends the reading"
+
+
+def test_a_run_without_its_header_is_told_of():
+    lost, whole = (write(None, sample_events(make_task())) for _ in range(2))
+    (trace,) = traces(lost.records[1:] + whole.records)
+    assert trace.notes == [f"other runs have lost their first record and were left out: {lost.run}"]
+    with pytest.raises(ConfigurationError, match=f"run {lost.run} has lost its first record"):
+        traces(lost.records[1:])
+
+
 def test_the_error_that_ended_a_run_is_told():
     writer = write(None, sample_events(make_task())[:3])
     writer.fail(ValueError("reward 'r' returned nan"))
@@ -257,9 +269,7 @@ def test_what_only_streams_watch_is_not_written():
 
 def test_a_file_that_is_no_trace_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("hello\n")
-    with pytest.raises(
-        ConfigurationError, match=r"notes.txt is not a trace: line 1 .* pass a file that `trace=`"
-    ):
+    with pytest.raises(ConfigurationError, match=r"notes.txt is not a trace: line 1 .* pass a file that `trace=`"):
         read_trace(tmp_path / "notes.txt")
 
 
