@@ -70,7 +70,7 @@ class TransformersPolicy:
     @property
     def name(self) -> str:
         """Hub id, or the name of the folder."""
-        return self._load().name
+        return HUB_ID.rpartition("/")[2] if self.model is None else self._load().name
 
     @property
     def codec(self) -> Codec:
