@@ -40,7 +40,7 @@ from langchain_darwin.trace import Memory, beams_of, from_record, to_record
 from tests.unit_tests.search.driving import rewriter
 
 INSTRUCTION = "Write a poem about the old river."
-SEEDS = range(4)
+SEEDS = range(3)
 
 
 def erratic(messages, responses):
