@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from langchain_darwin.errors import InvalidRequestError, MissingDependencyError
@@ -70,7 +71,7 @@ class Grammars:
         pieces: list[bytes] = info.decoded_vocab
         added = tokenizer.added_tokens_decoder.items()
         self._special = {i: token.content for i, token in added if token.special and i < vocab_size}
-        self._blank = torch.tensor([not piece.strip() for piece in pieces])
+        self._solid = np.array([bool(piece.strip()) for piece in pieces], dtype=np.uint8)
         self._ids = {piece: index for index, piece in reversed(list(enumerate(pieces)))}
         self._in_text, self._between, self._letters = (
             [self._ids[text.encode()] for text in texts if text.encode() in self._ids]
@@ -190,10 +191,11 @@ class Grammars:
 
     def _any_token(self, bits: torch.Tensor) -> int | None:
         """The first token that a mask allows, one with more than white space if there is one."""
-        allowed = self._unpack(bits)[0]
-        solid = (allowed & ~self._blank).nonzero().flatten()
-        choices: list[int] = (solid if len(solid) else allowed.nonzero().flatten()).tolist()
-        return next(iter(choices), None)
+        # numpy: torch would hand this to its threads, which costs more than the work when cores are busy.
+        allowed = np.unpackbits(bits[0].numpy().view(np.uint8), bitorder="little")[: self.vocab_size]
+        solid = allowed & self._solid
+        choices = solid if solid.any() else allowed
+        return int(choices.argmax()) if choices.any() else None
 
     def _compile(self, constraint: Constraint) -> Any:
         compilers: dict[str, Callable[[str], Any]] = {

@@ -181,7 +181,7 @@ class TransformersPolicy:
 def _make_grammars(tokenizer: Any, model: Any, end_ids: frozenset[int]) -> Grammars:
     from langchain_darwin.policies.grammar import Grammars
 
-    return Grammars(tokenizer, model.get_output_embeddings().weight.shape[0], end_ids)
+    return Grammars(tokenizer, model.config.get_text_config().vocab_size, end_ids)
 
 
 def _make_store(model: Any, max_rows: int, *, ragged: bool) -> RowStore:
