@@ -411,8 +411,9 @@ def _rounds(timed: Iterable[tuple[float, Event]]) -> Iterator[Round]:
             number += 1
             current = Round(number, cycle, seconds, event.beams)
         elif isinstance(event, Scored) and current is not None:
-            judged = {beam.id: beam for beam in event.beams}
-            beams = {beam.id: beam for beam in current.beams} | judged
+            beams = {beam.id: beam for beam in current.beams}
+            # What goes beyond the round's texts (candidates for a next token) is told by the next one.
+            beams |= {beam.id: beam for beam in event.beams if beam.tokens == beams.get(beam.id, beam).tokens}
             current = replace(current, seconds=seconds, beams=tuple(beams.values()))
         elif isinstance(event, Replaced) and current is not None:
             current = replace(current, replaced=(*current.replaced, event))

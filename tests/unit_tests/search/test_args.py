@@ -15,6 +15,7 @@ from langchain_darwin.search.runner import Budget
 from langchain_darwin.search.steps import UNJUDGED
 from langchain_darwin.stream import CommittedText
 from langchain_darwin.testing import ScriptedPolicy, WordCodec, keyword_reward
+from langchain_darwin.trace import TraceWriter, traces
 from tests.search_contract import runner
 from tests.unit_tests.search.driving import task
 
@@ -152,6 +153,17 @@ def test_its_text_streams_token_by_token():
     pieces = [(type(event), committed.feed(event)) for event in run.run()]
     assert [bool(piece) for kind, piece in pieces if kind is Grown] == [True] * 10
     assert not any(piece for kind, piece in pieces if kind in (Scored, TokensDrawn))
+
+
+def test_each_token_is_a_round_of_the_trace():
+    run = runner(ARGS(top_k=3), min_tokens=5, max_tokens=5)
+    writer = TraceWriter(None, run.task, run.search, model="scripted", reward="erratic")
+    for event in run.run():
+        writer.write(event)
+    (trace,) = traces(writer.records)
+    assert [len(beam.tokens) for each in trace.rounds for beam in each.beams] == [1, 2, 3, 4, 5]
+    assert trace.cost["decoded"] == run.ledger.decoded == 5
+    assert trace.rounds[-1].beams[0].reward == trace.outcome.best.reward
 
 
 def test_a_limit_leaves_what_was_chosen():
