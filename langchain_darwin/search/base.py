@@ -11,6 +11,7 @@ import itertools
 import random
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
+from types import FunctionType
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Proposal, Sampling
@@ -283,14 +284,24 @@ class Search(Protocol):
 def describe(search: Search) -> dict[str, Any]:
     """The search as JSON-able facts: its class name and its fields.
 
-    Two searches that could give different answers never look the same: a function among the fields is told
-    from others by its code and what it refers to.
+    Two searches that could give different answers never look the same: a function among the fields, and a class
+    that is not of this package, are told from others by their code and what it refers to.
     """
     thing: Any = search
-    if not is_dataclass(thing):
-        return {"search": type(search).__qualname__, "digest": digest(search)}
-    values = {entry.name: _described(getattr(thing, entry.name)) for entry in fields(thing)}
-    return {"search": type(search).__qualname__, **values}
+    facts: dict[str, Any] = {"search": type(search).__qualname__}
+    code: list[Any] = [member for kind in type(search).__mro__ for member in _own_functions(kind)]
+    if is_dataclass(thing):
+        facts |= {entry.name: _described(getattr(thing, entry.name)) for entry in fields(thing)}
+    else:
+        code.append(thing)
+    return {**facts, "digest": digest(code)} if code else facts
+
+
+def _own_functions(kind: type) -> list[FunctionType]:
+    """Functions of a class outside this package, without those that dataclasses generate."""
+    if kind.__module__.startswith("langchain_darwin."):
+        return []
+    return [member for name, member in vars(kind).items() if isinstance(member, FunctionType) and name[:2] != "__"]
 
 
 def _described(value: Any) -> Any:
