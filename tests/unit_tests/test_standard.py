@@ -116,5 +116,3 @@ class TestDarwinSearch(TestJsonSchema):
 
 def length(messages: list[Any], responses: list[Any]) -> list[float]:
     return [float(len(response.text)) for response in responses]
-
-
