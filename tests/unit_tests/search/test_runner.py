@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_darwin.call import response_message
 from langchain_darwin.errors import ConfigurationError, RewardError, RewardTimeoutError, SearchTimeoutError
+from langchain_darwin.parsing import Reading
 from langchain_darwin.policies.base import Sampling
 from langchain_darwin.rewards import as_reward
 from langchain_darwin.search.base import (
@@ -44,7 +45,7 @@ def runner(search, reward=None, policy=None, sampling=None, **options):
         policy,
         judge,
         [HumanMessage("Write a line")],
-        lambda beam: response_message(beam, task.text(beam)),
+        lambda beam: response_message(beam, Reading(task.text(beam))),
         **options,
     )
 
@@ -61,7 +62,7 @@ def test_best_of_n_is_started_grown_scored_finished():
     run = runner(BestOfN(n=3))
     events = list(run.run())
     assert [type(event) for event in events] == [Started, Grown, Scored, Finished]
-    assert events[0] == Started({"search": "BestOfN", "n": 3}, 3, "Write a line", len(run.task.prompt))
+    assert events[0] == Started({"search": "BestOfN", "n": 3, "batch": None}, 3, "Write a line", len(run.task.prompt))
     assert [beam.id for beam in events[1].beams] == [0, 1, 2]
     assert events[-1].stopped is None
     rewards = [beam.reward for beam in events[-1].outcome.beams]
@@ -147,7 +148,10 @@ def test_a_deadline_ends_the_search_with_what_there_is():
 
 def test_a_deadline_before_the_first_token_says_so():
     slow = ScriptedPolicy(seconds_per_token=0.2)
-    with pytest.raises(SearchTimeoutError, match=r"no token of an answer was decoded within Budget\(seconds=0.01, tokens=None\); allow more"):
+    with pytest.raises(
+        SearchTimeoutError,
+        match=r"no token of an answer was decoded within Budget\(seconds=0.01, tokens=None\); allow more",
+    ):
         list(runner(BestOfN(n=2), policy=slow, budget=Budget(0.01)).run())
 
 
@@ -204,9 +208,7 @@ def test_closing_the_run_cancels_the_policy():
 async def test_cancelling_the_task_cancels_the_policy():
     policy, sampling = endless()
     futures = []
-    task = asyncio.create_task(
-        collect(runner(BestOfN(n=2), policy=recording(policy, futures), sampling=sampling))
-    )
+    task = asyncio.create_task(collect(runner(BestOfN(n=2), policy=recording(policy, futures), sampling=sampling)))
     await asyncio.sleep(0.1)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
