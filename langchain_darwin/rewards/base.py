@@ -124,13 +124,14 @@ class Reward:
         return self.score(messages, responses)
 
     def identity(self) -> dict[str, Any]:
-        """JSON-able facts that differ between rewards with different numbers; for cache keys.
+        """JSON-able facts that differ between rewards that guide a search differently; for cache keys.
 
         What cannot be described (an open connection, say) counts by its object id, so that it matches nothing
         but itself.
         """
-        version = {} if self.version is None else {"version": self.version}
-        return {**identity_of(self.judge), **version}
+        usual = {"partial": True, "min_tokens": 0, "version": None}
+        chosen = {key: getattr(self, key) for key in usual if getattr(self, key) != usual[key]}
+        return {**identity_of(self.judge), **chosen}
 
     def bind(self, policy: Any) -> Reward:
         """The same reward, with the policy given to a judge that asks one (`"self"`)."""

@@ -42,19 +42,21 @@ class SelfReward:
     one token of the policy, w over those of No. It needs no second model. It costs one prefill of conversation
     and answer, most of which the policy remembers if it judged the same text when it was shorter.
 
-    Weak on small models: those below about 3 billion parameters hardly tell a good answer from a bad one this
-    way. Prefer a reward model, a rule, or a judge that knows more than the policy.
+    Weak on small models: SmolLM2-135M preferred the better answer in 9 of 12 plain pairs, and in 12 of 24 when
+    both were cut short. Unfinished text is therefore not judged unless asked for, and a search that compares
+    unfinished texts cannot. Prefer a reward model, a rule, or a judge that knows more than the policy.
 
     Attributes:
         question: What the policy is asked; must be answerable by Yes (good) or No (bad).
         policy: The policy to ask; `ChatDarwin` gives its own.
+        partial: Whether to judge unfinished text.
     """
 
     question: str = QUESTION
     policy: Policy | None = field(default=None, compare=False)
+    partial: bool = False
 
     name = "self"
-    partial = True
 
     def __call__(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
         """One log-odds per response."""

@@ -91,10 +91,12 @@ def test_equal_rewards_made_twice_are_the_same_and_different_ones_are_not(make: 
     assert json.loads(json.dumps(first)) == first
 
 
-def test_the_version_is_part_of_the_identity() -> None:
-    identities = [as_reward(Plain(1), version=version).identity() for version in (None, "1", "2")]
+def test_settings_that_change_a_search_are_part_of_the_identity() -> None:
+    settings: list[Any] = [{}, {"version": "1"}, {"version": "2"}, {"partial": False}, {"min_tokens": 9}]
+    identities = [as_reward(Plain(1), **each).identity() for each in settings]
 
-    assert len({str(identity) for identity in identities}) == 3
+    assert len({str(identity) for identity in identities}) == 5
+    assert as_reward(Plain(1), timeout=9, retries=3).identity() == identities[0]
 
 
 def test_global_data_that_a_function_reads_is_part_of_its_identity(monkeypatch: pytest.MonkeyPatch) -> None:

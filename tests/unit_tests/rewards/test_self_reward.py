@@ -112,6 +112,11 @@ def test_a_policy_of_its_own_is_kept() -> None:
     assert own.bind(Opinionated()) is own
 
 
+def test_unfinished_text_is_judged_only_if_asked_for() -> None:
+    assert as_reward("self").partial is False
+    assert as_reward(SelfReward(partial=True)).partial is True
+
+
 def test_a_model_without_tokens_for_yes_and_no_is_refused() -> None:
     with pytest.raises(UnsupportedModelError, match="'opinionated' has no single tokens for Yes and No"):
         SelfReward(policy=Opinionated(["Yes"]))(QUESTION, ANSWERS)
@@ -120,6 +125,7 @@ def test_a_model_without_tokens_for_yes_and_no_is_refused() -> None:
 def test_question_and_policy_make_the_identity() -> None:
     other = as_reward(SelfReward("Is it short? Yes or No."))
 
-    assert other.identity() == {"reward": "SelfReward", "question": "Is it short? Yes or No."}
+    facts = {"reward": "SelfReward", "question": "Is it short? Yes or No.", "partial": False}
+    assert other.identity() == facts
     assert other.bind(Opinionated()).identity()["policy"] == {"model": "opinionated"}
     assert other.identity() != as_reward("self").identity()
