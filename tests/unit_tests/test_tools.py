@@ -48,7 +48,7 @@ QWEN = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
 LLAMA = QWEN.replace("<tool_call>\n{", "{").replace('arguments":', 'parameters":').replace("\n</tool_call>", "")
-NINE = "{% if m.tool_calls and m.tool_calls[0].id | length != 9 %}{{ raise_exception('ids have nine letters') }}{% endif %}"
+NINE = "{% if m.tool_calls and m.tool_calls[0].id | length != 9 %}{{ raise_exception('ids have nine') }}{% endif %}"
 XML = QWEN.replace(
     '{"name": "{{ call.function.name }}", "arguments": {{ call.function.arguments | tojson }}}',
     "<function={{ call.function.name }}>\n{% for k, v in call.function.arguments.items() %}"
@@ -92,7 +92,7 @@ class TestToolChoice:
 
     @pytest.mark.parametrize("choice", ["c", {"type": "function", "function": {"name": "c"}}, 3, {"type": "what"}, []])
     def test_wrong(self, choice):
-        with pytest.raises(InvalidRequestError, match="'auto', 'none', 'any'.* a tool: a, b"):
+        with pytest.raises(InvalidRequestError, match=r"'auto', 'none', 'any'.* a tool: a, b"):
             forced_names(choice, ["a", "b"])
 
     def test_a_call_without_tools_cannot_be_forced(self):
@@ -190,6 +190,9 @@ class TestConstraint:
         assert calls(reader(written)(text, True)) == [("place", {"city": "Oslo"})]
 
 
+CITY = "<parameter=city>Oslo</parameter>"
+
+
 class TestReading:
     def test_text_and_calls(self):
         reading = reader()(f"I will look.\n{OSLO}\n{BERGEN}", True)
@@ -269,11 +272,7 @@ class TestReading:
             (LLAMA_JSON, '{"name": "weather", "parameters": {"city": "Oslo", "days": 2}}'),
             (LLAMA_JSON, '<|python_tag|>{"name": "weather", "parameters": {"city": "Oslo", "days": "2"}}'),
             (MISTRAL, '[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "Oslo", "days": 2}}]'),
-            (
-                QWEN_XML,
-                "<tool_call>\n<function=weather>\n<parameter=city>\nOslo\n</parameter>\n<parameter=days>\n2\n"
-                "</parameter>\n</function>\n</tool_call>",
-            ),
+            (QWEN_XML, f"<tool_call><function=weather>{CITY}<parameter=days>2</parameter></function></tool_call>"),
         ],
     )
     def test_families(self, form, text):
