@@ -11,6 +11,7 @@ depend on the searches and the machine alone. The reward is a rule, and next to 
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -99,13 +100,17 @@ def measure(policy, search, prompt, tokens, seed):
 
 
 def compare(policy, tokens, repeats):
-    """Costs by search; every round runs all of them, so that a busy moment spoils no single one."""
+    """Costs by search; every round runs all of them, so that a busy moment spoils no single one.
+
+    No two runs have the same prompt, or the later ones would find it in the policy's memory.
+    """
+    numbers = itertools.count(100)
     measure(policy, BestOfN(n=5), PROMPTS[0], 8, seed=0)  # loads the model
     costs = {name: [] for name in SEARCHES}
     for repeat in range(repeats):
         for prompt in PROMPTS:
             for name, search in SEARCHES.items():
-                costs[name].append(measure(policy, search, prompt, tokens, seed=repeat))
+                costs[name].append(measure(policy, search, f"{next(numbers)}. {prompt}", tokens, seed=repeat))
     return costs
 
 
