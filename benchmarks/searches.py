@@ -110,7 +110,11 @@ def compare(policy, tokens, repeats):
     for repeat in range(repeats):
         for prompt in PROMPTS:
             for name, search in SEARCHES.items():
-                costs[name].append(measure(policy, search, f"{next(numbers)}. {prompt}", tokens, seed=repeat))
+                costs[name].append(
+                    measure(
+                        policy, search, f"For reader {next(numbers)}, please do this. {prompt}", tokens, seed=repeat
+                    )
+                )
     return costs
 
 
