@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 
 QUESTION = (
     "Write a short email that invites the team to a meeting. Say that it is on Tuesday at 10:30 in room 12, that it "
-    "takes 45 minutes, that it is about the budget, that Maria will speak, and that coffee is free."
+    "takes 45 minutes, that it is about the budget, that Maria will speak, that coffee is free, that everyone should "
+    "bring a laptop, and that replies are due by Friday."
 )
-FACTS = ("Tuesday", "10:30", "room 12", "45 minutes", "budget", "Maria", "coffee")
+FACTS = ("Tuesday", "10:30", "room 12", "45 minutes", "budget", "Maria", "coffee", "laptop", "Friday")
 SEED = 1
-MAX_TOKENS = 160
+MAX_TOKENS = 200
 MEASURED = "MEASURED"
 
 
@@ -63,11 +64,16 @@ def embedded_policy() -> Any:
 
 
 def searches() -> dict[str, Search]:
-    """What is compared."""
+    """What is compared.
+
+    A model of this size cannot rewrite an instruction, so DARWIN is shown without mutation; its five beams then
+    write no more tokens than the best of 5.
+    """
     from langchain_darwin.search.best_of_n import BestOfN
     from langchain_darwin.search.darwin import Darwin
 
-    return {"plain": BestOfN(n=1), "best of 5": BestOfN(n=5), "DARWIN": Darwin(period=20)}
+    darwin = Darwin(beams=5, mutation="none", period=10, replacement="resample")
+    return {"plain": BestOfN(n=1), "best of 5": BestOfN(n=5), "DARWIN": darwin}
 
 
 def reward() -> Any:

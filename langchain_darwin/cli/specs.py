@@ -117,8 +117,8 @@ def parse_reward(spec: str) -> Any:
         return spec if spec == "self" or "/" in spec else f"./{spec}"
     if spec.endswith(".py"):
         raise _wrong(f"--reward {spec!r} names no function; write {spec}:NAME")
-    near = _near(name, ["self", *_RULES])
-    raise _wrong(f"--reward {spec!r} is not a reward{near}. Possible are\n{REWARDS}")
+    near = _near(name, ["self", *_RULES]) or "."
+    raise _wrong(f"--reward {spec!r} is not a reward{near} Possible are\n{REWARDS}")
 
 
 def load_reward(path: Path, name: str) -> Any:
