@@ -42,9 +42,7 @@ from langchain_darwin.search.base import (
 
 BAR = 10  # characters of a reward bar
 # Anything that could move the cursor, hide or reorder text; white space is dealt with apart.
-_CONTROLS = re.compile(
-    "[\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-)
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\xad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
 
 
 def printable(text: str, *, lines: bool = False) -> str:
@@ -247,9 +245,7 @@ class LiveView:
         self._lock, self._started, self._ended = threading.Lock(), time.monotonic(), 0.0
         self._told = 0
         self._live = (
-            Live(get_renderable=self.render, console=self.console, refresh_per_second=4)
-            if self.watch_tokens
-            else None
+            Live(get_renderable=self.render, console=self.console, refresh_per_second=4) if self.watch_tokens else None
         )
 
     def __enter__(self) -> Self:
@@ -331,9 +327,7 @@ class LiveView:
         about = " · ".join(filter(None, [f"{len(slot.tokens)} tokens", slot.state, slot.origin]))
         wording = "" if beam.instruction == now.instruction else f"“{printable(beam.instruction)}”"
         room = max(0, width - 26 - cell_len(about))
-        row.add_row(
-            *cells, Text(about, style="cyan"), Text(head(wording, room) if room > 12 else "", style="dim")
-        )
+        row.add_row(*cells, Text(about, style="cyan"), Text(head(wording, room) if room > 12 else "", style="dim"))
         return [row, Text("    " + tail(newest, width - 4), no_wrap=True)]
 
     def _best(self, width: int) -> Text:
@@ -364,12 +358,8 @@ class LiveView:
             return
         self._told = now.round
         best = max((slot.beam for slot in now.slots), key=_reward)
-        rewards = " ".join(
-            "…" if slot.beam.reward is None else f"{slot.beam.reward:.2f}" for slot in now.slots
-        )
-        copies = ", ".join(
-            f"{event.receiver} by {event.beam}, a copy of {event.donor}" for event in now.replaced
-        )
+        rewards = " ".join("…" if slot.beam.reward is None else f"{slot.beam.reward:.2f}" for slot in now.slots)
+        copies = ", ".join(f"{event.receiver} by {event.beam}, a copy of {event.donor}" for event in now.replaced)
         line = f"  round {now.round}, {self.seconds:.1f} s: rewards {rewards}"
         line += f"; replaced {copies}" if copies else ""
         self._print(line)

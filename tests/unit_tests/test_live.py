@@ -28,9 +28,7 @@ NASTY = "\x1b[2J[bold]markup[/bold]\u202e\x07 fine\rtext"
 
 
 def console(*, terminal, width=80, height=24):
-    return Console(
-        file=io.StringIO(), force_terminal=terminal, width=width, height=height, color_system="truecolor"
-    )
+    return Console(file=io.StringIO(), force_terminal=terminal, width=width, height=height, color_system="truecolor")
 
 
 def shown(view):
@@ -71,9 +69,7 @@ def test_a_panel_shows_each_beam_with_its_reward_and_newest_text():
 
 def test_rewritten_instructions_are_shown_shortened():
     rewritten = beam(1, "So", instruction="How come, " * 20)
-    assert "“How come, How come" in shown(
-        watched(CycleStarted(1, "Why?", ()), grown(beam(0, "So"), rewritten))
-    )
+    assert "“How come, How come" in shown(watched(CycleStarted(1, "Why?", ()), grown(beam(0, "So"), rewritten)))
 
 
 def test_a_replacement_says_what_took_whose_place():
