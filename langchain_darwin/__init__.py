@@ -24,11 +24,15 @@ if TYPE_CHECKING:
     from langchain_darwin.rewards.model import RewardModel
     from langchain_darwin.search.best_of_n import BestOfN
     from langchain_darwin.search.darwin import Darwin
+    from langchain_darwin.search.majority_vote import MajorityVote
+    from langchain_darwin.search.stop_at import StopAt
 
 _HOMES = {
     "ChatDarwin": "chat_models",
     "Darwin": "search.darwin",
     "BestOfN": "search.best_of_n",
+    "MajorityVote": "search.majority_vote",
+    "StopAt": "search.stop_at",
     "RewardModel": "rewards.model",
     "per_response": "rewards.adapters",
     "TransformersPolicy": "policies.transformers",
@@ -41,8 +45,10 @@ __all__ = [
     "ChatDarwin",
     "Darwin",
     "DarwinError",
+    "MajorityVote",
     "RewardModel",
     "Sampling",
+    "StopAt",
     "TransformersPolicy",
     "__version__",
     "per_response",
