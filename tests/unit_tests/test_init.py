@@ -36,6 +36,7 @@ def test_a_wrong_name_is_an_attribute_error():
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    code = "import sys, langchain_darwin; print([m for m in ('torch', 'transformers', 'langchain_core') if m in sys.modules])"
+    heavy = ("torch", "transformers", "langchain_core")
+    code = f"import sys, langchain_darwin; print([m for m in {heavy} if m in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert loaded.stdout.strip() == "[]"
