@@ -1,0 +1,31 @@
+"""The one record of a search: JSON lines out, whole events in.
+
+A file holds one record a line and any number of searches, also concurrent ones. Each record names its
+`run`, its number `n` in the run and the seconds `t` since the run began. The first record of a run is its
+header, the others are the events of `search/base.py` by class name, and `Failed` where an error ended the
+run.
+
+A beam is written as what changed since the last record of the same beam, or of the beam it was copied from
+(`from`), so a trace grows with the length of the texts and not with its square: `tokens` are the ids to add
+after the first `keep` (all, if absent), `text` likewise after the first `text_at` characters, `prompt` a
+list of ids or the number of an earlier one. A field that is absent did not change.
+"""
+
+from __future__ import annotations
+
+from langchain_darwin.trace.reader import Round, Trace, read_trace, traces
+from langchain_darwin.trace.records import FORMAT, Memory, beams_of, from_record, to_record
+from langchain_darwin.trace.writer import TraceWriter
+
+__all__ = [
+    "FORMAT",
+    "Memory",
+    "Round",
+    "Trace",
+    "TraceWriter",
+    "beams_of",
+    "from_record",
+    "read_trace",
+    "to_record",
+    "traces",
+]
