@@ -294,8 +294,8 @@ class ChatDarwin(BaseChatModel):
 
         Args:
             schema: A Pydantic class, whose instances come back, or a TypedDict or JSON Schema, for dicts.
-            method: "json_schema" has the model answer with JSON, "function_calling" call a tool, "json_mode" answer
-                with any JSON object (describe it in the prompt).
+            method: "json_schema" has the model answer with JSON, "function_calling" call a tool. "json_mode" is
+                "json_schema", but needs no schema: any JSON object will then do.
             include_raw: Give a dict of `raw` (the message), `parsed` and `parsing_error` instead; nothing is raised.
             strict: Ask for a schema in which every property is required ("function_calling").
             tools: Tools the model may call instead of answering ("json_schema"); the result is None if it does.
@@ -314,7 +314,7 @@ class ChatDarwin(BaseChatModel):
             model = self.bind_tools(tools, response_format=response_format(schema), **kwargs)
             parse = unless_called(parse)
         else:
-            wanted = {"type": "json_object"} if method == "json_mode" else response_format(schema)
+            wanted = {"type": "json_object"} if schema is None else response_format(schema)
             model = self.bind(response_format=wanted, **kwargs)
         return with_raw(model, parse) if include_raw else model | parse
 
