@@ -113,7 +113,7 @@ def _invoke(model: str | None, messages: list[Any], *, live: bool, **chosen: Any
 
 
 def _tell(answer: AIMessage) -> None:
-    from langchain_darwin.live import printable
+    from langchain_darwin.live.text import printable
 
     facts = answer.response_metadata["darwin"]
     reward = "not judged" if facts["reward"] is None else f"reward {facts['reward']:.3f}"

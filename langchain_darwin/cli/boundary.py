@@ -29,7 +29,7 @@ def plain_errors(*, debug: bool) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        from langchain_darwin.live import printable
+        from langchain_darwin.live.text import printable
 
         typer.echo(printable(f"error: {_message(error)}", lines=True), err=True)
         raise typer.Exit(2 if _is_usage(error) else 1) from None
@@ -64,7 +64,7 @@ class _Teller(logging.Handler):
     """Shows what the package logs, for example that the model is being converted, which takes a while."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        from langchain_darwin.live import printable
+        from langchain_darwin.live.text import printable
 
         typer.echo(printable(record.getMessage()), err=True)
 

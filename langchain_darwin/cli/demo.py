@@ -161,7 +161,7 @@ def _side_by_side(answers: dict[str, AIMessage]) -> RenderableType:
 def _highlighted(answer: str) -> Text:
     from rich.text import Text
 
-    from langchain_darwin.live import printable
+    from langchain_darwin.live.text import printable
 
     text = Text(printable(answer, lines=True).strip())
     text.highlight_words(told(answer), style="bold green", case_sensitive=False)

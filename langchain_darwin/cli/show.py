@@ -161,7 +161,7 @@ class _Drawing:
         return own.strip() if self.full else self._cut(own)
 
     def _cut(self, text: str) -> str:
-        from langchain_darwin.live import head, printable
+        from langchain_darwin.live.text import head, printable
 
         return head(printable(text), max(24, self.width - 24))
 
@@ -174,6 +174,6 @@ def _plain(text: str, style: str = "", *, lines: bool = False) -> Text:
     """Text of unknown origin: no markup, nothing that drives a terminal."""
     from rich.text import Text
 
-    from langchain_darwin.live import printable
+    from langchain_darwin.live.text import printable
 
     return Text(printable(text, lines=lines), style=style)

@@ -1,0 +1,16 @@
+"""A live view of one search in the terminal: feed it as `on_search_event`.
+
+    with LiveView(policy.codec.decode) as view:
+        ChatDarwin(model=policy, on_search_event=view).invoke("...")
+
+On a terminal it redraws a panel; elsewhere (a pipe, a log, a dumb terminal) it prints one line a round. Text
+of the model is shown as plain text: it can neither style the view nor drive the terminal.
+"""
+
+from __future__ import annotations
+
+from langchain_darwin.live.progress import Progress, Slot
+from langchain_darwin.live.text import bar, head, printable, tail
+from langchain_darwin.live.view import LiveView
+
+__all__ = ["LiveView", "Progress", "Slot", "bar", "head", "printable", "tail"]
