@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Generator, Iterator
 from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from langchain_core.messages import AIMessage, AIMessageChunk
 from langchain_core.messages.ai import InputTokenDetails, OutputTokenDetails, UsageMetadata
@@ -94,8 +94,7 @@ class Call:
         return CommittedText(self.runner.task.text, self.runner.task.sampling.stop)
 
     def _last_chunks(self, pieces: Pieces) -> Iterator[ChatGenerationChunk]:
-        message = self.result().generations[0].message
-        assert isinstance(message, AIMessage)
+        message = cast("AIMessage", self.result().generations[0].message)
         yield from pieces.rest(message)
         last = AIMessageChunk(
             content="",
@@ -185,7 +184,7 @@ class Call:
 
     def _generation(self, beam: Beam) -> ChatGeneration:
         message = self.read(self.runner.task.text(beam), True).message()
-        message.usage_metadata = self._usage(beam)
+        message.usage_metadata = self._usage(beam, message.additional_kwargs.get("reasoning_content", ""))
         message.response_metadata = {
             "model_name": self.runner.policy.name,
             "model_provider": "darwin",
@@ -200,16 +199,19 @@ class Call:
         cut = beam.finish == "length" and message.invalid_tool_calls
         return "tool_calls" if message.tool_calls and not cut else beam.finish
 
-    def _usage(self, beam: Beam) -> UsageMetadata:
+    def _usage(self, beam: Beam, reasoning: str) -> UsageMetadata:
         """All policy tokens: `search` counts those of answers that were not returned."""
         ledger, prompt = self.runner.ledger, len(self.runner.task.prompt)
         read = max(ledger.prefilled, prompt)
+        details: dict[str, int] = {"search": max(0, ledger.decoded - len(beam.tokens))}
+        if reasoning:
+            details["reasoning"] = min(len(beam.tokens), len(self.runner.task.codec.encode_text(reasoning)))
         return UsageMetadata(
             input_tokens=read,
             output_tokens=ledger.decoded,
             total_tokens=read + ledger.decoded,
             input_token_details=InputTokenDetails(cache_read=read - ledger.prefilled),
-            output_token_details=OutputTokenDetails(search=max(0, ledger.decoded - len(beam.tokens))),  # type: ignore[typeddict-unknown-key]
+            output_token_details=cast("OutputTokenDetails", details),  # integration packages may add their own
         )
 
     def _facts(self, beam: Beam) -> dict[str, Any]:

@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import difflib
 import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Any, TypeAlias, cast
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.language_models import BaseChatModel, LangSmithParams, LanguageModelInput
+from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import get_config_list
 from langchain_core.tools import BaseTool
-from pydantic import ConfigDict, Field, SkipValidation, model_validator
 
-from langchain_darwin._version import __version__
 from langchain_darwin.call import Call, response_message
 from langchain_darwin.callbacks import Observer, RunManager, StreamRun, progress, reward_context
-from langchain_darwin.dialects import dialect_of, named_format
-from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError
+from langchain_darwin.dialects import dialect_of
+from langchain_darwin.errors import ContextOverflowError
 from langchain_darwin.messages import to_conversation
-from langchain_darwin.policies.base import Policy, Sampling, check_range
-from langchain_darwin.rewards.adapters import as_reward
-from langchain_darwin.rewards.base import Reward
-from langchain_darwin.search.base import Beam, Event, Search, describe
-from langchain_darwin.search.darwin import Darwin
+from langchain_darwin.search.base import Beam
 from langchain_darwin.search.runner import Budget, Runner
+from langchain_darwin.settings import NOT_ASKED, PER_CALL, Settings, check_names
 from langchain_darwin.structured import (
     Method,
     check_method,
@@ -43,18 +37,12 @@ from langchain_darwin.structured import (
 from langchain_darwin.tools import ARGUMENTS, definitions, task_and_reader, tool_use
 from langchain_darwin.trace import TraceWriter
 
-_PER_CALL = frozenset(
-    ("model", "reward", "search", "temperature", "top_p", "top_k", "max_tokens", "min_tokens")
-    + ("seed", "timeout", "budget_tokens", "n")
-)
-"""Fields that a call, or `bind`, may set for itself."""
-
 _MOST_THREADS = 256
 
 Configs: TypeAlias = RunnableConfig | list[RunnableConfig] | None
 
 
-class ChatDarwin(BaseChatModel):
+class ChatDarwin(Settings):
     """Chat model that searches for the answer a reward likes best, by DARWIN (arXiv 2406.15193) or another search.
 
     Setup:
@@ -92,81 +80,6 @@ class ChatDarwin(BaseChatModel):
         the search short) and `darwin`: the search's name, seed, reward, rounds, replacements, tokens by kind,
         judged texts and seconds, all JSON-able. `usage_metadata` counts every policy token of the search.
     """
-
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
-
-    model: SkipValidation[str | Path | Policy | None] = None
-    reward: SkipValidation[Any] = Field(default="self", exclude=True)
-    search: SkipValidation[Search] = Field(default_factory=Darwin)
-    temperature: float = 0.7
-    top_p: float = 1.0
-    top_k: int = 40
-    max_tokens: int = 512
-    min_tokens: int = 0
-    stop: list[str] | None = None
-    seed: int | None = None
-    timeout: float | None = None
-    budget_tokens: int | None = None
-    n: int = 1
-    streaming: bool = False
-    revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-    response_template: str | dict[str, Any] | None = None
-    trace: str | Path | None = Field(default=None, exclude=True)
-    on_search_event: Callable[[Event], None] | None = Field(default=None, exclude=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unknown(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            _check_names(values, {*cls.model_fields}, "ChatDarwin has no argument")
-        return values
-
-    @model_validator(mode="after")
-    def _check_values(self) -> Self:
-        self._sampling(None, {})
-        Budget(self.timeout, self.budget_tokens)
-        check_range("n", self.n, low=1)
-        if isinstance(self.response_template, str):
-            named_format(self.response_template)
-        as_reward(self.reward)
-        if isinstance(self.search, type) or not callable(getattr(self.search, "run", None)):
-            msg = f"search={self.search!r} is not a search; pass an instance, such as Darwin() or BestOfN(n=5)"
-            raise ConfigurationError(msg)
-        return self
-
-    @model_validator(mode="after")
-    def _set_darwin_version(self) -> Self:
-        self._add_version("langchain-darwin", __version__)
-        return self
-
-    @property
-    def _llm_type(self) -> str:
-        return "chat-darwin"
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        """Everything that changes an answer; the key of LangChain's cache."""
-        return self._identity({})
-
-    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        own = {name: value for name, value in kwargs.items() if name in _PER_CALL}
-        rest = {name: value for name, value in kwargs.items() if name not in {*_PER_CALL, "darwin_run"}}
-        return {**self._identity(own), "_type": self._llm_type, "stop": stop or self.stop, **rest}
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = LangSmithParams(
-            ls_provider="darwin",
-            ls_model_name=str(self._policy(kwargs).identity()["model"]),
-            ls_model_type="chat",
-            ls_temperature=kwargs.get("temperature", self.temperature),
-            ls_max_tokens=kwargs.get("max_tokens", self.max_tokens),
-        )
-        if stop or self.stop:
-            params["ls_stop"] = stop or self.stop
-        return params
 
     def _generate(
         self,
@@ -338,9 +251,8 @@ class ChatDarwin(BaseChatModel):
         blocking: bool = True,
     ) -> Call:
         """Everything before the first token: loads the model at the first call, then takes about a millisecond."""
-        streamed = kwargs.pop("darwin_run", None)
-        run = run_manager or streamed
-        _check_names(kwargs, _PER_CALL | ARGUMENTS, "a call of ChatDarwin takes no argument")
+        check_names(kwargs, PER_CALL | ARGUMENTS | NOT_ASKED, "a call of ChatDarwin takes no argument")
+        run = run_manager or kwargs.get("darwin_run")
         policy = self._policy(kwargs)
         conversation = to_conversation(messages)
         seed = self._setting("seed", kwargs)
@@ -379,58 +291,11 @@ class ChatDarwin(BaseChatModel):
             observers.append(self.on_search_event)
         return Call(runner, respond, record, self.trace, read, observers, self._setting("n", kwargs))
 
-    def _setting(self, name: str, kwargs: Mapping[str, Any]) -> Any:
-        value = kwargs.get(name)
-        return getattr(self, name) if value is None else value
-
-    def _policy(self, kwargs: Mapping[str, Any]) -> Policy:
-        """The policy of a call. Making one is cheap: weights and worker are shared process-wide."""
-        model = self._setting("model", kwargs)
-        if model is None or isinstance(model, str | Path):
-            from langchain_darwin.policies.transformers import TransformersPolicy
-
-            return TransformersPolicy(
-                None if model is None else str(model),
-                revision=self.revision,
-                dtype=self.dtype,
-                device=self.device,
-                trust_remote_code=self.trust_remote_code,
-            )
-        return cast("Policy", model)
-
-    def _reward(self, kwargs: Mapping[str, Any]) -> Reward:
-        return as_reward(self._setting("reward", kwargs))
-
-    def _sampling(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> Sampling:
-        names = ("temperature", "top_p", "top_k", "max_tokens", "min_tokens")
-        stops = self.stop if stop is None else stop
-        return Sampling(**{name: self._setting(name, kwargs) for name in names}, stop=tuple(stops or ()))
-
-    def _identity(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        plain = ("temperature", "top_p", "top_k", "max_tokens", "min_tokens", "seed", "timeout", "budget_tokens", "n")
-        return {
-            "policy": self._policy(kwargs).identity(),
-            "reward": self._reward(kwargs).identity(),
-            "search": describe(self._setting("search", kwargs)),
-            **{name: self._setting(name, kwargs) for name in plain},
-            "response_template": self.response_template,
-            "stop": self.stop,
-        }
-
 
 def _all_at_once(config: Configs, n: int) -> list[RunnableConfig]:
     """Configs without LangChain's limit of a few threads, unless the caller has set one."""
     configs = get_config_list(config, n)
     return [{**each, "max_concurrency": each.get("max_concurrency") or min(n, _MOST_THREADS)} for each in configs]
-
-
-def _check_names(values: Mapping[str, Any], known: set[str] | frozenset[str], complaint: str) -> None:
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}"
-            msg = f"{complaint} {name!r}; {hint}"
-            raise InvalidRequestError(msg)
 
 
 __all__ = ["ChatDarwin"]

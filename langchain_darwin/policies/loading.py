@@ -20,11 +20,11 @@ from transformers.utils import logging as transformers_logging
 
 from langchain_darwin.errors import ConfigurationError, ModelNotFound, UnsupportedModelError
 from langchain_darwin.policies.chat_codec import ChatCodec, end_of_turn_id
+from langchain_darwin.policies.model_files import NO_LIMIT
 from langchain_darwin.policies.packed_linear import pack_linears
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _UNSTATED_CONTEXT = 32_768  # tokens, for the few models that state no limit (recurrent ones)
-_NO_LIMIT = 10**9  # tokenizers write 1e30 for "unknown"
 
 Key = tuple[str, str | None, torch.dtype, str, bool]
 
@@ -302,7 +302,7 @@ def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
 def _context_length(config: Any, tokenizer: Any) -> int:
     text = config.get_text_config(decoder=True)
     stated = (getattr(text, "max_position_embeddings", None), tokenizer.model_max_length)
-    sane = [int(limit) for limit in stated if limit and 0 < limit < _NO_LIMIT]
+    sane = [int(limit) for limit in stated if limit and 0 < limit < NO_LIMIT]
     return min(sane, default=_UNSTATED_CONTEXT)
 
 

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal, check_range
-from langchain_darwin.policies.embedded import HUB_ID
+from langchain_darwin.policies.embedded import CONTEXT_LENGTH, HUB_ID
+from langchain_darwin.policies.model_files import stated_context_length
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.decode_loop import DecodeLoop
@@ -91,6 +95,18 @@ class TransformersPolicy:
             "device": self.device,
             "trust_remote_code": self.trust_remote_code,
         }
+
+    def profile(self) -> Mapping[str, Any]:
+        """What is known for LangChain's `ModelProfile` without loading the model."""
+        enforces = _has_xgrammar()
+        known = {"tool_choice": enforces, "structured_output": enforces}
+        length = self._known_context_length()
+        return known if length is None else {"max_input_tokens": length, **known}
+
+    def _known_context_length(self) -> int | None:
+        if self._loaded is not None:
+            return self._loaded.context_length
+        return CONTEXT_LENGTH if self.model is None else stated_context_length(Path(self.model).expanduser())
 
     def prepare(self, constraint: Constraint) -> None:
         """Compile a grammar, so that `submit` need not: a new one takes up to seconds.
@@ -176,6 +192,11 @@ class TransformersPolicy:
                     _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device, grammars)
                 self._loop = _loops[loaded]
         return self._loop
+
+
+@functools.cache
+def _has_xgrammar() -> bool:
+    return importlib.util.find_spec("xgrammar") is not None
 
 
 def _make_grammars(tokenizer: Any, model: Any, end_ids: frozenset[int]) -> Grammars:
