@@ -31,6 +31,7 @@ class ToolFormat:
         prefix: What stands before the first call.
         separator: What stands between calls.
         suffix: What stands after the last call.
+        reserved: What strings in arguments must not hold, since the reader would take it for the end of the call.
         style: How the arguments are written: "json", or xgrammar's name of another style.
     """
 
@@ -41,6 +42,7 @@ class ToolFormat:
     prefix: str = ""
     separator: str = "\n"
     suffix: str = ""
+    reserved: tuple[str, ...] = ()
     style: Literal["json", "qwen_xml"] = "json"
 
     @property
@@ -62,6 +64,7 @@ HERMES = ToolFormat(
     name="hermes",  # also Qwen 2, 2.5 and 3
     begin='<tool_call>\n{"name": "NAME", "arguments": ',
     end="}\n</tool_call>",
+    reserved=("</tool_call>",),
     template={
         "start_anchor_pattern": _ASSISTANT,
         "fields": {
@@ -105,6 +108,7 @@ LLAMA_JSON = ToolFormat(
     begin='{"name": "NAME", "parameters": ',
     end="}",
     separator="; ",
+    reserved=("};",),
     template={
         "start_anchor_pattern": r"<\|start_header_id\|>assistant<\|end_header_id\|>\n\n",
         "fields": {

@@ -229,6 +229,8 @@ def _enclosed(calls: dict[str, Any], written: ToolFormat) -> dict[str, Any]:
 def _call(function: Mapping[str, Any], written: ToolFormat) -> dict[str, Any]:
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     content = {"type": "json_schema", "json_schema": schema, "style": written.style}
+    if written.reserved and "Length" not in json.dumps(schema):  # with it, xgrammar forgets minLength and maxLength
+        content["excludes"] = list(written.reserved)
     begin = written.begin.replace("NAME", function["name"])
     return {"type": "tag", "begin": begin, "content": content, "end": written.end}
 

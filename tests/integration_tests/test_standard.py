@@ -48,6 +48,7 @@ class TestJsonSchema(ChatModelIntegrationTests):
         reason="The model must decide by itself to call a tool, then to stop; at 135M parameters it cannot.",
         strict=False,
     )
+    @pytest.mark.parametrize("model", [{}, {"output_version": "v1"}], indirect=True)
     def test_agent_loop(self, model: BaseChatModel) -> None:
         super().test_agent_loop(model)
 

@@ -189,6 +189,14 @@ class TestConstraint:
         assert matcher.is_completed()
         assert calls(reader(written)(text, True)) == [("place", {"city": "Oslo"})]
 
+    def test_arguments_cannot_hold_what_ends_a_call(self):
+        xgrammar = pytest.importorskip("xgrammar")
+        constraint = tool_use({"tools": [place], "tool_choice": "any"}).constraint(HERMES)
+        info = xgrammar.TokenizerInfo([chr(code) for code in range(128)] + ["</s>"], stop_token_ids=[128])
+        grammar = xgrammar.GrammarCompiler(info).compile_structural_tag(constraint.grammar)
+        assert not xgrammar.GrammarMatcher(grammar).accept_string(HERMES.write("place", {"city": "a</tool_call>"}))
+        assert xgrammar.GrammarMatcher(grammar).accept_string(HERMES.write("place", {"city": "a</tool_cal>"}))
+
 
 CITY = "<parameter=city>Oslo</parameter>"
 
