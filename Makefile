@@ -61,6 +61,10 @@ imports: $(STAMP)  ## Check that imports go one way only
 .PHONY: check
 check: lint types imports test  ## Everything a change must pass
 
+.PHONY: bench
+bench: $(STAMP)  ## Time the searches beside the published loop and plain sampling (half an hour; BENCH_ARGS)
+	$(BIN)/python benchmarks/speed.py $(BENCH_ARGS)
+
 .PHONY: format
 format: $(STAMP)  ## Format the code and apply the safe fixes
 	$(BIN)/ruff check --fix
