@@ -107,12 +107,22 @@ class DecodeLoop:
         self._inbox: queue.SimpleQueue[_Request | _Question | None] = queue.SimpleQueue()
         self._context_length = context_length
         self._codec = codec
-        batch = _Batch(make_store, codec, device, self._inbox, self._grammars)
+        self._batch = batch = _Batch(make_store, codec, device, self._inbox, self._grammars)
         thread = threading.Thread(target=batch.run, name="langchain-darwin-decode", daemon=True)
         weakref.finalize(self, self._inbox.put, None).atexit = False
         _running.add(batch)
         batch.thread = thread
         thread.start()
+
+    @property
+    def live_rows(self) -> int:
+        """Texts in the decode batch now."""
+        return self._batch.live_rows
+
+    @property
+    def waiting(self) -> int:
+        """What waits for a row now, or has not been looked at yet."""
+        return self._batch.waiting + self._inbox.qsize()
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
         """A constraint's grammar; a new one takes from milliseconds to seconds, a known one none.
@@ -183,6 +193,14 @@ class _Batch:
         self._closing = False
         self._most_rows = _NEVER  # fewer after memory ran out, until the batch is empty
         self._plan: _Drawing | None = None
+
+    @property
+    def live_rows(self) -> int:
+        return len(self._live)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._waiting)
 
     # ---- the loop
 

@@ -86,6 +86,16 @@ class TransformersPolicy:
         """Most tokens of prompt and response together."""
         return self._load().context_length
 
+    @property
+    def live_rows(self) -> int:
+        """Texts that the model decodes now, of all policies that share it; 0 before the first call."""
+        return self._loop.live_rows if self._loop else 0
+
+    @property
+    def waiting(self) -> int:
+        """Texts and proposals that wait for a row now, of all policies that share the model."""
+        return self._loop.waiting if self._loop else 0
+
     def identity(self) -> Mapping[str, Any]:
         """What tells this policy from others with different outputs."""
         return {
