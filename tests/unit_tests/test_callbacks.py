@@ -59,11 +59,9 @@ async def test_callbacks_of_ainvoke_hear_of_the_search():
 
 
 async def test_event_streams_carry_the_search():
-    heard = []
-    async for event in chat().astream_events("Write a line", version="v2"):
-        if event["event"] == "on_custom_event":
-            heard.append(event["data"]["event"])
-    assert set(heard) == EVENTS
+    stream = chat().astream_events("Write a line", version="v2")
+    heard = {event["data"]["event"] async for event in stream if event["event"] == "on_custom_event"}
+    assert heard == EVENTS
 
 
 async def test_a_stream_inside_a_chain_tells_the_chain():
@@ -125,8 +123,7 @@ def judge(answers):
 async def test_a_judges_tokens_stay_out_of_the_graphs_messages(graph):
     app = graph(chat(reward=judge(100)))
     texts = [
-        chunk.text
-        async for chunk, _ in app.astream({"messages": [("user", "Write a line")]}, stream_mode="messages")
+        chunk.text async for chunk, _ in app.astream({"messages": [("user", "Write a line")]}, stream_mode="messages")
     ]
     assert "1.0" not in texts
     assert texts

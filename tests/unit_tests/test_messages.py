@@ -35,9 +35,7 @@ def test_every_kind_of_message_has_its_turn():
         {
             "role": "assistant",
             "content": "",
-            "tool_calls": [
-                {"type": "function", "id": "call_1", "function": {"name": "add", "arguments": {"a": 1}}}
-            ],
+            "tool_calls": [{"type": "function", "id": "call_1", "function": {"name": "add", "arguments": {"a": 1}}}],
         },
         {"role": "tool", "content": "2", "tool_call_id": "call_1", "name": "add"},
         {"role": "tool", "content": "3", "name": "old"},
