@@ -114,9 +114,7 @@ def tiny_config(family: str) -> Any:
     """The configuration of a tiny model, for the vocabulary of `tiny_tokenizer`."""
     kind, settings = FAMILIES[family]
     ids = {"bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0}
-    return AutoConfig.for_model(
-        kind, **{**_SIZES, "vocab_size": len(tiny_tokenizer(None)), **ids, **settings}
-    )
+    return AutoConfig.for_model(kind, **{**_SIZES, "vocab_size": len(tiny_tokenizer(None)), **ids, **settings})
 
 
 def tiny_tokenizer(template: str | None, **options: Any) -> PreTrainedTokenizerBase:

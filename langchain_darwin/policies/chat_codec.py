@@ -44,15 +44,11 @@ class ChatCodec:
         self.has_tools = "tools" in template or "tool_use" in template
         self.template_hash = hashlib.sha256(template.encode()).hexdigest()
         added = tokenizer.added_tokens_decoder
-        self._special = frozenset(tokenizer.all_special_ids) | {
-            i for i, token in added.items() if token.special
-        }
+        self._special = frozenset(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
         parameters = inspect.signature(tokenizer.apply_chat_template).parameters
         self._sanitizes = "sanitize_control_tokens" in parameters  # transformers 5.20 and newer
 
-    def encode_chat(
-        self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()
-    ) -> tuple[int, ...]:
+    def encode_chat(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
         """Token ids of a conversation up to where the assistant's answer begins.
 
         Control tokens written in messages or tools are encoded as plain text. The template gets the
@@ -107,9 +103,7 @@ class ChatCodec:
                 except (NotImplementedError, ValueError):  # a vocabulary that spells a control token as text
                     pass
             control = [token.content for token in self.tokenizer.added_tokens_decoder.values()]
-            turns, tools = _split_control_tokens(
-                [turns, tools], [token for token in control if token.strip()]
-            )
+            turns, tools = _split_control_tokens([turns, tools], [token for token in control if token.strip()])
             return tuple(self.tokenizer.apply_chat_template(turns, tools=tools or None, **options))
 
     def _decode(self, tokens: list[int]) -> str:
@@ -123,9 +117,7 @@ class ChatCodec:
 
     def _raw(self, tokens: list[int]) -> str:
         with self.lock:
-            text: str = self.tokenizer.decode(
-                tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
+            text: str = self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
 
@@ -170,9 +162,7 @@ def _merge_runs(turns: list[Turn]) -> list[Turn]:
 
 
 def _mergeable(first: Turn, second: Turn) -> bool:
-    plain = all(
-        isinstance(turn.get("content"), str) and not turn.get("tool_calls") for turn in (first, second)
-    )
+    plain = all(isinstance(turn.get("content"), str) and not turn.get("tool_calls") for turn in (first, second))
     return plain and first.get("role") == second.get("role") and first.get("role") != "tool"
 
 

@@ -201,9 +201,7 @@ def _folder_or_id(model: str | os.PathLike[str]) -> str | Path:
         return path
     text = os.fspath(model)
     if not isinstance(model, str) or path.is_absolute() or text.startswith(".") or text.count("/") > 1:
-        raise ModelNotFound(
-            f"model={text!r} is neither a folder nor a hub id like {HUB_ID!r}; check the path."
-        )
+        raise ModelNotFound(f"model={text!r} is neither a folder nor a hub id like {HUB_ID!r}; check the path.")
     return text
 
 

@@ -225,9 +225,7 @@ def _check_config(source: str, config: Any) -> None:
         found = classes[type(config)]
         _check_forward(source, found[0] if isinstance(found, tuple) else found)
     elif not remote:
-        msg = (
-            f"model={source!r} ({config.model_type}) is not a causal language model; use one that writes text"
-        )
+        msg = f"model={source!r} ({config.model_type}) is not a causal language model; use one that writes text"
         raise UnsupportedModelError(msg)
 
 
@@ -252,9 +250,7 @@ def _check_template(source: str, tokenizer: Any) -> None:
 def _load_weights(source: str, dtype: torch.dtype, options: dict[str, Any]) -> Any:
     """The model from safetensors files, with every weight found in them."""
     folder = Path(source)
-    no_safetensors = (
-        f"model={source!r} has no *.safetensors files, the only weights that are read; convert it first"
-    )
+    no_safetensors = f"model={source!r} has no *.safetensors files, the only weights that are read; convert it first"
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         raise UnsupportedModelError(no_safetensors)
 

@@ -66,9 +66,7 @@ class RowCaches:
     def open(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[list[Row], torch.Tensor]:
         """Make `prefixes` live: their rows, and float32 logits `[len(prefixes), vocabulary]` after each."""
         if len(prefixes) > self.free():
-            msg = (
-                f"{len(prefixes)} rows asked for, but only {self.free()} of max_rows={self.max_rows} are free"
-            )
+            msg = f"{len(prefixes)} rows asked for, but only {self.free()} of max_rows={self.max_rows} are free"
             raise ValueError(msg)
         order = sorted(range(len(prefixes)), key=lambda index: len(prefixes[index]))
         opened: dict[int, Row] = {}

@@ -119,9 +119,7 @@ def test_no_second_bos():
 
 def test_system_text_is_folded_into_the_first_user_turn_if_refused():
     codec = codec_of(GEMMA, bos_token="<bos>")
-    assert shown(
-        codec, codec.encode_chat([system("Be brief."), user("Hi"), assistant("Yes?"), user("Go")])
-    ) == (
+    assert shown(codec, codec.encode_chat([system("Be brief."), user("Hi"), assistant("Yes?"), user("Go")])) == (
         "<bos><start_of_turn>user\nBe brief.\n\nHi<end_of_turn>\n<start_of_turn>model\nYes?<end_of_turn>\n"
         "<start_of_turn>user\nGo<end_of_turn>\n<start_of_turn>model\n"
     )
@@ -153,9 +151,7 @@ def test_a_template_that_takes_everything_gets_it_unchanged():
 
 def test_what_no_form_helps_is_an_error_with_the_templates_words():
     codec = codec_of(GEMMA, bos_token="<bos>")
-    with pytest.raises(
-        InvalidRequestError, match=r"refuses the roles \[assistant, user\]: Conversation roles"
-    ):
+    with pytest.raises(InvalidRequestError, match=r"refuses the roles \[assistant, user\]: Conversation roles"):
         codec.encode_chat([assistant("a"), user("b")])
     with pytest.raises(InvalidRequestError, match=r"messages=\[\] holds nothing to answer"):
         codec.encode_chat([])

@@ -100,9 +100,7 @@ def test_missing_folders_and_ids_are_not_found(tmp_path, monkeypatch):
     with pytest.raises(ModelNotFound, match=r"is a folder without config\.json"):
         load_model(tmp_path, **CPU)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(
-        ModelNotFound, match=r"model='nobody/nothing' is neither a folder nor .* connect to the"
-    ):
+    with pytest.raises(ModelNotFound, match=r"model='nobody/nothing' is neither a folder nor .* connect to the"):
         load_model("nobody/nothing", **CPU)
 
 
@@ -134,9 +132,7 @@ def test_a_model_without_chat_template_is_refused(tmp_path):
 
 def test_a_model_without_safetensors_is_refused(tmp_path):
     path = saved(tmp_path, tiny_config("llama"))
-    torch.save(
-        AutoModelForCausalLM.from_config(tiny_config("llama")).state_dict(), path / "pytorch_model.bin"
-    )
+    torch.save(AutoModelForCausalLM.from_config(tiny_config("llama")).state_dict(), path / "pytorch_model.bin")
     with pytest.raises(UnsupportedModelError, match=r"has no \*\.safetensors files"):
         load_model(path, **CPU)
 
@@ -172,9 +168,7 @@ def test_the_text_part_of_a_multimodal_model_loads(tmp_path):
 
 
 def test_what_is_ragged():
-    configs = {
-        name: AutoConfig.for_model(name) for name in ("llama4_text", "gemma3n_text", "gemma2", "jamba")
-    }
+    configs = {name: AutoConfig.for_model(name) for name in ("llama4_text", "gemma3n_text", "gemma2", "jamba")}
     assert {name: loading.is_ragged(config) for name, config in configs.items()} == {
         "llama4_text": False, "gemma3n_text": False, "gemma2": True, "jamba": False,
     }  # fmt: skip
