@@ -235,5 +235,6 @@ class Call:
 def response_message(beam: Beam, reading: Reading) -> AIMessage:
     """The message a reward sees; `finish_reason` is None while the text is still being written."""
     message = reading.message()
-    message.response_metadata = {"finish_reason": beam.finish if beam.complete else None, "tokens": len(beam.tokens)}
+    finish = beam.finish if beam.complete else None
+    message.response_metadata = {"finish_reason": finish, "tokens": len(beam.tokens), "logprob": beam.logprob}
     return message

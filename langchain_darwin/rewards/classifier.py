@@ -139,7 +139,7 @@ class Classifier:
 
     def _encode(self, messages: list[BaseMessage], response: AIMessage) -> Ids:
         """Token ids of conversation and answer; drops the oldest messages until they fit."""
-        for history in _ever_shorter(messages):
+        for history in ever_shorter(messages):
             ids = self._pair(history, response) if self._takes_pairs else self._chat(history, response)
             if len(ids) <= self._limit:
                 return ids
@@ -284,7 +284,7 @@ def _context_length(config: Any, tokenizer: Any) -> int:
     return min((int(limit) for limit in stated if limit and 0 < limit < _NO_LIMIT), default=_NO_LIMIT)
 
 
-def _ever_shorter(messages: list[BaseMessage]) -> Iterator[list[BaseMessage]]:
+def ever_shorter(messages: list[BaseMessage]) -> Iterator[list[BaseMessage]]:
     """The conversation, then without ever more of its oldest turns; system messages and the last turn stay.
 
     What is left begins with a human message, as many chat templates demand.

@@ -27,7 +27,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff
 _SENTENCE_END = re.compile(r"[.!?]+(?=\s|$)|[\u3002\uff01\uff1f]+")
 
 
-class _Rule:
+class Rule:
     """A rule for one response, asked once per response."""
 
     partial: ClassVar[bool] = True
@@ -41,7 +41,7 @@ class _Rule:
 
 
 @dataclass(frozen=True)
-class LengthWindow(_Rule):
+class LengthWindow(Rule):
     """1 for a length from `low` to `high`, less outside; in (-inf, 1].
 
     With the length n: `n / low` below the window, `1 - (n - high) / high` above it (negative beyond twice
@@ -69,7 +69,7 @@ class LengthWindow(_Rule):
             raise ConfigurationError(message)
 
     def _score(self, response: AIMessage) -> float:
-        length = _length(response, self.unit)
+        length = length_of(response, self.unit)
         if length < self.low:
             return 1.0 if is_unfinished(response) else length / self.low
         if self.high is not None and length > self.high:
@@ -78,7 +78,7 @@ class LengthWindow(_Rule):
 
 
 @dataclass(frozen=True)
-class Matches(_Rule):
+class Matches(Rule):
     """1 if the regular expression is found in the text, else 0; `(-1, Matches(...))` forbids it.
 
     Unfinished text gets 1 as soon as the expression is found, 0 until then; `full=True` judges finished text only.
@@ -110,7 +110,7 @@ class Matches(_Rule):
 
 
 @dataclass(frozen=True)
-class ValidJson(_Rule):
+class ValidJson(Rule):
     """1 for JSON that follows the schema, `1 / (1 + violations)` if it does not, 0 for text that is not JSON.
 
     Unfinished text gets 1 while it can still become JSON and 0 once it cannot; the schema is left to the end.
@@ -142,7 +142,7 @@ class ValidJson(_Rule):
 
 
 @dataclass(frozen=True)
-class Keywords(_Rule):
+class Keywords(Rule):
     """Share of `words` that occur, minus the share of `forbidden` words that do; in [-1, 1].
 
     Without `words` the first share is 1. Case does not count. Words are found whole in scripts with spaces
@@ -174,7 +174,7 @@ class Keywords(_Rule):
 
 
 @dataclass(frozen=True)
-class RepetitionPenalty(_Rule):
+class RepetitionPenalty(Rule):
     """Minus the share of n-grams of words that repeat an earlier one; in [-1, 0], 0 without repetition.
 
     `-(1 - distinct n-grams / n-grams)`: minus seq-rep-n of Welleck et al., arXiv 1908.04319. Case does not
@@ -198,7 +198,7 @@ class RepetitionPenalty(_Rule):
 
 
 @dataclass(frozen=True)
-class NoRefusal(_Rule):
+class NoRefusal(Rule):
     """0 for an answer that begins with a refusal in English, else 1.
 
     Looks for set phrases ("I cannot", "I'm sorry, but", "As an AI") in the first 150 characters, like the
@@ -211,7 +211,7 @@ class NoRefusal(_Rule):
 
 
 @dataclass(frozen=True)
-class Complete(_Rule):
+class Complete(Rule):
     """1 for an answer that ended by itself, 0 for one cut off at a limit; judges no unfinished text."""
 
     partial: ClassVar[bool] = False
@@ -232,7 +232,8 @@ _REFUSAL = re.compile(
 )
 
 
-def _length(response: AIMessage, unit: Unit) -> int:
+def length_of(response: AIMessage, unit: Unit) -> int:
+    """How long a response is; "tokens" are those of the policy."""
     text = response.text
     if unit == "words":
         return len(_WORD.findall(text))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -83,7 +83,7 @@ class SelfReward:
         policy = self._policy()
         yes, no = _answer_ids(policy)
         conversation = transcript(messages)
-        prefixes = [self._prompt(policy, conversation, content(response)) for response in responses]
+        prefixes = [fitting_prompt(policy, conversation, content(response), self._prompt) for response in responses]
         among = [*yes, *no]
         return policy.propose(prefixes, k=len(among), among=among), yes
 
@@ -93,20 +93,27 @@ class SelfReward:
             raise ConfigurationError(message)
         return self.policy
 
-    def _prompt(self, policy: Policy, conversation: str, answer: str) -> tuple[int, ...]:
-        """Token ids of the judging prompt; too long a one loses the beginning of the conversation."""
-        while True:
-            text = _PROMPT.format(conversation=conversation, answer=answer, question=self.question)
-            prompt = policy.codec.encode_chat([{"role": "user", "content": text}])
-            if len(prompt) < policy.context_length:
-                return prompt
-            if not conversation:
-                message = (
-                    f"an answer and the judging prompt are {len(prompt)} tokens, more than the context of"
-                    f" {policy.context_length}; lower max_tokens, or use another reward than 'self'"
-                )
-                raise ContextOverflowError(message)
-            conversation = conversation[len(conversation) // 4 + 1 :]
+    def _prompt(self, conversation: str, answer: str) -> str:
+        return _PROMPT.format(conversation=conversation, answer=answer, question=self.question)
+
+
+def fitting_prompt(policy: Policy, conversation: str, answer: str, write: Callable[[str, str], str]) -> tuple[int, ...]:
+    """Token ids of the judging prompt `write(conversation, answer)`; too long a one loses the conversation's start.
+
+    Raises:
+        ContextOverflowError: The answer alone is too long.
+    """
+    while True:
+        prompt = policy.codec.encode_chat([{"role": "user", "content": write(conversation, answer)}])
+        if len(prompt) < policy.context_length:
+            return prompt
+        if not conversation:
+            message = (
+                f"an answer and the judging prompt are {len(prompt)} tokens, more than the context of"
+                f" {policy.context_length}; lower max_tokens, or use another reward than 'self'"
+            )
+            raise ContextOverflowError(message)
+        conversation = conversation[len(conversation) // 4 + 1 :]
 
 
 def _log_odds(proposal: Proposal, yes: frozenset[int]) -> float:

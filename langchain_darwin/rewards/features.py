@@ -1,0 +1,137 @@
+"""What a language model makes of a conversation with an answer: its hidden state at the end, as plain numbers."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from langchain_darwin.errors import ConfigurationError, ContextOverflowError
+from langchain_darwin.policies.chat_codec import end_of_turn_id
+from langchain_darwin.policies.embedded import resolve_model
+from langchain_darwin.policies.kv_slots import Forward, KVSlots, Masks
+from langchain_darwin.policies.loading import LoadedModel, load_model
+from langchain_darwin.rewards.classifier import ever_shorter
+from langchain_darwin.rewards.transcript import content, turns
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage, BaseMessage
+    from numpy.typing import NDArray
+    from transformers.cache_utils import Cache
+
+_DEPTH = 0.8  # of the layers: the last ones turn to the next token, and features before them preferred better
+_ROWS = 8  # texts computed and remembered at a time
+
+
+class Features:
+    """Hidden states after one layer of a frozen model, at the end of an answer's turn. Safe in any thread.
+
+    Of a text that has grown, or shares its beginning with another, only the rest is computed, unless the model
+    has layers without plain keys and values. Layers above the one that is read are not computed at all. The
+    weights are those of a policy with the same settings, if there is one in the process.
+
+    Attributes:
+        layer: How many layers the text goes through.
+        width: Numbers per text.
+        tokens_processed: Tokens computed so far.
+    """
+
+    def __init__(self, loaded: LoadedModel, layer: int | None) -> None:
+        self._loaded = loaded
+        self._model, self.layer = _cut(loaded.model.base_model, layer)
+        self.width = int(loaded.model.config.get_text_config().hidden_size)
+        self.tokens_processed = 0
+        self._end = end_of_turn_id(loaded.tokenizer) or loaded.tokenizer.eos_token_id
+        self._lock = threading.Lock()
+        self._slots = KVSlots(self._model, _ROWS, forward=_last_hidden(self._model)) if loaded.ragged else None
+
+    def read(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> NDArray[np.float64]:
+        """Hidden states `[len(responses), width]`.
+
+        Raises:
+            ContextOverflowError: The last message and an answer are longer than the model's context.
+        """
+        texts = [self._encode(list(messages), response) for response in responses]
+        with self._lock:
+            parts = [self._hidden(texts[at : at + _ROWS]) for at in range(0, len(texts), _ROWS)]
+        return np.concatenate([np.zeros((0, self.width)), *(part.double().cpu().numpy() for part in parts)])
+
+    def _hidden(self, texts: list[tuple[int, ...]]) -> torch.Tensor:
+        if self._slots is None:
+            self.tokens_processed += sum(map(len, texts))
+            return torch.cat([self._alone(text) for text in texts])
+        rows, hidden = self._slots.open(texts)
+        self.tokens_processed += sum(row.prefilled for row in rows)
+        self._slots.close(rows)
+        return hidden
+
+    @torch.inference_mode()
+    def _alone(self, text: tuple[int, ...]) -> torch.Tensor:
+        ids = torch.tensor([text], device=self._loaded.device)
+        hidden: torch.Tensor = self._model(input_ids=ids, use_cache=False).last_hidden_state
+        return hidden[:, -1].float()
+
+    def _encode(self, messages: list[BaseMessage], response: AIMessage) -> tuple[int, ...]:
+        """Conversation and answer by the chat template, the answer's turn closed even if it is unfinished."""
+        codec = self._loaded.codec
+        answer = (*codec.encode_text(content(response)), self._end)
+        for history in ever_shorter(messages):
+            text = codec.encode_chat(turns(history)) + answer
+            if len(text) <= self._loaded.context_length:
+                return text
+        message = (
+            f"the last message and an answer are {len(text)} tokens, more than the {self._loaded.context_length} that"
+            f" {self._loaded.name} can read; lower max_tokens"
+        )
+        raise ContextOverflowError(message)
+
+
+@functools.lru_cache(maxsize=4)
+def shared_features(
+    model: str | None, layer: int | None, revision: str | None, dtype: str, device: str, trust_remote_code: bool
+) -> Features:
+    """The features of these settings, loaded once. None as the model is the embedded one."""
+    loaded = load_model(
+        resolve_model(model), revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code
+    )
+    return Features(loaded, layer)
+
+
+def _cut(base: Any, layer: int | None) -> tuple[Any, int]:
+    """The model without the layers above `layer` and without its final norm; it shares the weights.
+
+    A model that does not keep its layers in `layers` and its norm in `norm` is used whole.
+    """
+    layers = getattr(base, "layers", None)
+    if not isinstance(layers, torch.nn.ModuleList) or not isinstance(getattr(base, "norm", None), torch.nn.Module):
+        count = int(base.config.get_text_config().num_hidden_layers)
+        if layer not in (None, count):
+            raise ConfigurationError(
+                f"layer={layer}: of {type(base).__name__}, only the last layer, {count}, can be read"
+            )
+        return base, count
+    layer = max(1, round(_DEPTH * len(layers))) if layer is None else layer
+    if not 1 <= layer <= len(layers):
+        raise ConfigurationError(f"layer={layer} must be between 1 and the number of layers, {len(layers)}")
+    cut = copy.copy(base)
+    cut._modules = {**base._modules, "layers": layers[:layer], "norm": torch.nn.Identity()}  # noqa: SLF001
+    return cut, layer
+
+
+def _last_hidden(model: Any) -> Forward:
+    """Hidden states at the last token of each row."""
+
+    def forward(
+        ids: torch.Tensor, masks: Masks, positions: torch.Tensor, cache: Cache, last: torch.Tensor
+    ) -> torch.Tensor:
+        hidden: torch.Tensor = model(
+            input_ids=ids, attention_mask=masks, position_ids=positions, past_key_values=cache, use_cache=True
+        ).last_hidden_state
+        return hidden[torch.arange(len(ids), device=ids.device), last].float()
+
+    return forward

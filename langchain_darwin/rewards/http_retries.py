@@ -1,0 +1,97 @@
+"""When a request is worth repeating, how long to wait before, and how many may be under way."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import threading
+import time
+import weakref
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import httpx
+    import tenacity
+
+_PASSING = (408, 425, 429)  # and all from 500 on
+
+
+class Refusal(Exception):
+    """A server's answer that is not a success.
+
+    Attributes:
+        retry_after: Seconds that the server asks to wait, or None.
+        passing: Whether the same request may succeed later.
+    """
+
+    def __init__(self, response: httpx.Response) -> None:
+        super().__init__(f"answered {response.status_code} {response.reason_phrase}: {response.text[:300]!r}")
+        self.retry_after = _seconds(response.headers.get("Retry-After"))
+        self.passing = response.status_code in _PASSING or response.status_code >= 500
+
+
+def answered(response: httpx.Response) -> httpx.Response:
+    """The response if it is a success; raises `Refusal` otherwise."""
+    if not response.is_success:
+        raise Refusal(response)
+    return response
+
+
+def retry_rules(retries: int, longest_wait: float) -> dict[str, Any]:
+    """Arguments for tenacity: full jitter from 0.5 s on, doubling, and never before `Retry-After`."""
+    import httpx
+    import tenacity
+
+    jitter = tenacity.wait_random_exponential(multiplier=0.5, max=longest_wait)
+
+    def wait(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        return max(jitter(state), getattr(error, "retry_after", None) or 0.0)
+
+    def worth_it(error: BaseException) -> bool:
+        if isinstance(error, Refusal):
+            return error.passing and (error.retry_after or 0.0) <= longest_wait
+        return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
+
+    return {
+        "stop": tenacity.stop_after_attempt(retries + 1),
+        "wait": wait,
+        "retry": tenacity.retry_if_exception(worth_it),
+        "reraise": True,
+    }
+
+
+class Gates:
+    """Limits to what is under way at a time: one per key for all threads, one per key and event loop."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._threads: dict[Hashable, threading.Semaphore] = {}
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Hashable, asyncio.Semaphore]]
+        self._loops = weakref.WeakKeyDictionary()
+
+    def of_threads(self, key: Hashable, limit: int) -> threading.Semaphore:
+        """The limit for synchronous callers."""
+        with self._lock:
+            return self._threads.setdefault(key, threading.Semaphore(limit))
+
+    def of_loop(self, key: Hashable, limit: int) -> asyncio.Semaphore:
+        """The limit for callers on the running event loop."""
+        with self._lock:
+            own = self._loops.setdefault(asyncio.get_running_loop(), {})
+        return own.setdefault(key, asyncio.Semaphore(limit))
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    """Seconds that a `Retry-After` header asks for: a number, or a date."""
+    if retry_after is None:
+        return None
+    try:
+        return max(0.0, float(retry_after))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(retry_after).timestamp() - time.time())
+    except ValueError:
+        return None
