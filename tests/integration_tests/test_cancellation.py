@@ -1,4 +1,4 @@
-"""Whoever leaves early, however, frees the embedded model's rows within one decode step; many callers fill its batch."""
+"""Whoever leaves early frees the embedded model's rows within one decode step; many callers fill its batch."""
 
 from __future__ import annotations
 
@@ -99,10 +99,13 @@ async def test_one_of_several_tasks_fails(model, steps):
         await under_way(model.model)
         raise LookupError
 
-    with pytest.raises(ExceptionGroup):
+    async def together():
         async with asyncio.TaskGroup() as group:
             group.create_task(model.ainvoke(QUESTION))
             group.create_task(fails())
+
+    with pytest.raises(ExceptionGroup):
+        await together()
     assert_freed(model.model, steps)
 
 
