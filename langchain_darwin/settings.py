@@ -99,6 +99,10 @@ class Settings(BaseChatModel):
         rest = {name: value for name, value in kwargs.items() if name not in PER_CALL | NOT_ASKED}
         return {**self._identity(own), "_type": self._llm_type, "stop": self._stops(stop), **rest}
 
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        """The cache key: what is asked. Objects given to a call are in it by their identity, not by their address."""
+        return str(sorted(self._get_invocation_params(stop, **kwargs).items()))
+
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         params = LangSmithParams(
             ls_provider="darwin",
