@@ -90,6 +90,11 @@ class Settings(BaseChatModel):
         return "chat-darwin"
 
     @property
+    def model_name(self) -> str:
+        """The model's name as text; LangChain's agents look for it, since `model` may be an object."""
+        return str(self._policy({}).identity()["model"])
+
+    @property
     def _identifying_params(self) -> Mapping[str, Any]:
         """Everything that changes an answer; the key of LangChain's cache."""
         return self._identity({})
