@@ -45,7 +45,7 @@ class Scale:
         10"), which models like to repeat, does not count, nor does what comes before `</think>`.
         """
         text = self._blanked(text)
-        number = r"(?P<grade>-?\d+(?:[.,]\d+)?)" if self.low < 0 else r"(?P<grade>\d+(?:[.,]\d+)?)"
+        number = ("(?P<grade>-?" if self.low < 0 else "(?<!-)(?P<grade>") + r"\d+(?:[.,]\d+)?)"
         named = rf"\b(?:score|rating|grade)\W{{0,12}}?(?:(?:is|of|would be)\W{{1,6}}?)?{number}(?![\w%])"
         of_highest = rf"(?<![\w.,]){number}\W{{0,3}}(?:/|out of)\W{{0,3}}{self.high}(?!\w)"
         for pattern in (named, of_highest):
@@ -69,7 +69,7 @@ class Scale:
         seen = {str(other["token"]): other["logprob"] for other in [entry, *entry.get("top_logprobs", ())]}
         grades = [(_bare(token), math.exp(logprob)) for token, logprob in seen.items()]
         on_scale = [(int(token), chance) for token, chance in grades if self._is_grade(token)]
-        return _mean(on_scale)
+        return _mean(on_scale) if on_scale else None
 
     def _is_grade(self, token: str) -> bool:
         return re.fullmatch(r"-?\d+", token) is not None and self.holds(int(token))

@@ -7,6 +7,7 @@ wrapped by another.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,6 +115,9 @@ class LogprobFloor(Composite):
         return {"floor": self.floor, "weight": self.weight}
 
 
+_RULE = re.compile(r"([^\w\s])\1{3,}")  # a line drawn with one sign
+
+
 @dataclass(frozen=True)
 class NotDegenerate(Rule):
     """0 for text that is broken whatever it says, else 1; a constraint: `Veto(reward, unless=NotDegenerate())`.
@@ -164,11 +168,12 @@ def _ends_in_a_loop(text: str) -> bool:
 
 
 def _is_gibberish(text: str) -> bool:
-    if len(text) < 40:
-        return False
-    plain = sum(letter.isalnum() or letter.isspace() or unicodedata.category(letter)[0] == "M" for letter in text)
     strange = sum(letter == "\ufffd" or _is_control(letter) for letter in text)
-    return plain < 0.4 * len(text) or strange > 0.05 * len(text)
+    if len(text) >= 40 and strange > 0.05 * len(text):
+        return True
+    text = _RULE.sub(r"\1", text)
+    plain = sum(letter.isalnum() or letter.isspace() or unicodedata.category(letter)[0] == "M" for letter in text)
+    return len(text) >= 40 and plain < 0.4 * len(text)
 
 
 def _is_control(letter: str) -> bool:

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.runnables import ConfigurableField
 
-from langchain_darwin.errors import RewardError
+from langchain_darwin import BestOfN, ChatDarwin
+from langchain_darwin.errors import ConfigurationError, RewardError
 from langchain_darwin.rewards import Matches, WeightedSum, as_reward, is_unfinished
+from langchain_darwin.testing import ScriptedPolicy
 
 MESSAGES = [HumanMessage("Name a colour.")]
 RESPONSES = [AIMessage("Red."), AIMessage("Ultramarine.")]
@@ -86,3 +89,32 @@ def test_unfinished_responses_reach_the_parts_as_such() -> None:
     growing = AIMessage("Ultra", response_metadata={"finish_reason": None})
 
     assert as_reward([(3, live)]).score(MESSAGES, [growing, *RESPONSES]) == [3.0, 0.0, 0.0]
+
+
+def test_weights_change_for_one_call() -> None:
+    total = WeightedSum([lengths, (-2, ones)])
+    other = total.with_weights({"ones": 3})
+
+    assert as_reward(other).score(MESSAGES, RESPONSES) == [7.0, 15.0]
+    assert as_reward(total).score(MESSAGES, RESPONSES) == [2.0, 10.0]
+    assert as_reward(other).identity() != as_reward(total).identity()
+    with pytest.raises(ConfigurationError, match="the sum has no part 'length'; it has lengths, ones"):
+        total.with_weights({"length": 1})
+
+
+def test_weights_come_with_the_call_or_the_config() -> None:
+    total = WeightedSum([(1, lengths), (0, Matches("sea"))])
+    model = ChatDarwin(model=ScriptedPolicy(), reward=total, search=BestOfN(n=2), seed=1)
+    other = total.with_weights({"lengths": 0, "Matches": -5})
+    configurable = model.configurable_fields(reward=ConfigurableField(id="reward"))
+
+    answers = [
+        model.invoke("Hello"),
+        model.bind(reward=other).invoke("Hello"),
+        configurable.invoke("Hello", config={"configurable": {"reward": other}}),
+    ]
+
+    rewards = [answer.response_metadata["darwin"]["reward"] for answer in answers]
+    assert rewards[0] > 0
+    assert rewards[1] == rewards[2]
+    assert rewards[1] in (0.0, -5.0)
