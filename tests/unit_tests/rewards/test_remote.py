@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import gc
 import time
 
 import pytest
@@ -148,11 +149,13 @@ def test_a_score_that_is_no_number_is_refused():
             reward.score(MESSAGES, RESPONSES)
 
 
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # httpcore drops a Unix socket that does not connect
 def test_nobody_there_is_an_error(tmp_path):
     reward = RemoteReward("http://rewards", Classify("rm"), uds=str(tmp_path / "none"), retries=1, longest_wait=0.01)
     for ask in both_ways(reward):
         with pytest.raises(RewardError, match=r"could not be asked: ConnectError.*is the server up\?"):
             ask()
+    gc.collect()
 
 
 def test_only_so_many_requests_are_under_way(server):
