@@ -2,8 +2,8 @@
 
     python benchmarks/rewards.py
 
-Five answers of 80 tokens to one question are judged, then the same answers 40 tokens longer: what a round of a search asks
-for. Heads are random, since the numbers do not matter.
+Five answers of 80 tokens to one question are judged, then the same answers 40 tokens longer: what a round of a search
+asks for. Heads are random, since the numbers do not matter.
 """
 
 from __future__ import annotations
@@ -22,7 +22,21 @@ from langchain_darwin.rewards import Judge, PreferenceReward, RepetitionPenalty,
 from langchain_darwin.rewards.preference import Backbone
 
 WORDS = (
-    ["the", "old", "keeper", "of", "the", "light", "went", "down", "to", "the", "sea", "and", "looked", "for", "ships", "that", "night", "because", "a", "storm", "had", "come"]
+    "the",
+    "old",
+    "keeper",
+    "of",
+    "light",
+    "went",
+    "down",
+    "to",
+    "sea",
+    "and",
+    "looked",
+    "for",
+    "ships",
+    "that",
+    "night",
 )
 
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, overload
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.rewards.base import Judge, Reward
+from langchain_darwin.rewards.base import JudgeFunction, Reward
 from langchain_darwin.rewards.calls import gather, is_async
 from langchain_darwin.rewards.identity import identity_of
 
@@ -112,7 +112,7 @@ def trl_reward(function: Callable[..., Any], /, **columns: Any) -> Reward:
     return as_reward(adapter)
 
 
-def _judge(thing: Any) -> Judge:
+def _judge(thing: Any) -> JudgeFunction:
     """The callable that stands for `thing`."""
     from langchain_core.runnables import Runnable
 
@@ -132,7 +132,7 @@ def _judge(thing: Any) -> Judge:
     raise ConfigurationError(f"reward={thing!r} is not a reward. Accepted are\n{ACCEPTED}")
 
 
-def _named(name: str) -> Judge:
+def _named(name: str) -> JudgeFunction:
     if name == "self":
         from langchain_darwin.rewards.self_reward import SelfReward
 
@@ -142,7 +142,7 @@ def _named(name: str) -> Judge:
     return RewardModel(name)
 
 
-def _refuse_other_signatures(judge: Judge) -> None:
+def _refuse_other_signatures(judge: JudgeFunction) -> None:
     """Refuse a callable that cannot be called as `judge(messages, responses)`."""
     try:
         inspect.signature(judge).bind([], [])
@@ -153,7 +153,7 @@ def _refuse_other_signatures(judge: Judge) -> None:
         raise ConfigurationError(f"{what}. Accepted are\n{ACCEPTED}") from None
 
 
-def _declared(judge: Judge) -> dict[str, Any]:
+def _declared(judge: JudgeFunction) -> dict[str, Any]:
     """Settings that a judge declares as attributes."""
     kinds = {"name": str, "partial": bool, "min_tokens": int, "timeout": int | float}
     found = {key: getattr(judge, key, None) for key in kinds}

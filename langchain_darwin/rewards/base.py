@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import tenacity
     from langchain_core.messages import AIMessage, BaseMessage
 
-Judge: TypeAlias = Callable[[list["BaseMessage"], list["AIMessage"]], Any]
+JudgeFunction: TypeAlias = Callable[[list["BaseMessage"], list["AIMessage"]], Any]
 """A reward as users write it: the conversation and several answers in, one number per answer out.
 
 The messages are LangChain's own and must not be changed. A judge may also be `async def`. As an object, it
@@ -57,7 +57,7 @@ class Reward:
         version: Anything that changes when the judge's numbers do; part of the identity.
     """
 
-    judge: Judge
+    judge: JudgeFunction
     name: str
     partial: bool = True
     min_tokens: int = 0

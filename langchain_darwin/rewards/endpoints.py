@@ -33,7 +33,8 @@ class Endpoint(Protocol):
 class Classify:
     """vLLM's `/classify` and `/pooling` with chat messages: the server applies the model's chat template.
 
-    Servers that know messages there: vLLM 0.11 and newer. One request per answer, which the server batches.
+    One request per answer; the server batches them. A vLLM too old to take messages at `/classify` may take them at
+    `/pooling`.
 
     Attributes:
         model: The served name.
