@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import threading
 import time
@@ -136,6 +137,16 @@ async def test_an_event_stream_closed_early(model, steps):
     async for _ in stream.text:
         break
     await stream.aclose()
+    assert_freed(model.model, steps)
+
+
+@pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
+def test_an_event_stream_dropped(model, steps):
+    """A synchronous one cannot be closed, but need not be kept."""
+    stream = model.stream_events(QUESTION, version="v3", search=BestOfN(n=1))
+    next(iter(stream.text))
+    del stream
+    gc.collect()
     assert_freed(model.model, steps)
 
 
