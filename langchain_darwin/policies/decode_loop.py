@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _NEVER = float("inf")
-_EXIT_PATIENCE = 5.0  # seconds that the interpreter waits for the step under way
+_EXIT_PATIENCE = 30.0  # seconds that the interpreter waits for the step under way
 
 
 @dataclass(eq=False)
