@@ -109,7 +109,7 @@ class Runner:
                 elif isinstance(step, Scoring):
                     reply = self._judge(step)
                 elif isinstance(step, Propose):
-                    reply = self._propose(step).result()
+                    reply = self._proposals(step)
                 else:
                     yield step
 
@@ -275,6 +275,13 @@ class Runner:
         if self._deadline is None or time.monotonic() < self._deadline:
             raise error
         self.stopped = "timeout"
+
+    def _proposals(self, step: Propose) -> list[Proposal]:
+        future = self._propose(step)
+        try:
+            return future.result()
+        finally:
+            future.cancel()
 
     def _propose(self, step: Propose) -> Future[list[Proposal]]:
         return self.policy.propose([beam.prompt + beam.tokens for beam in step.beams], step.k)

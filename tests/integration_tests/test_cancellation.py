@@ -206,6 +206,16 @@ async def test_the_rest_goes_on_when_one_is_cancelled(model):
     wait_until(lambda: not model.model.live_rows)
 
 
+async def test_leaving_while_the_model_is_loading():
+    model = ChatDarwin(model=str(cached_tiny_model("gemma3")), reward=keyword_reward("fox"), seed=1, max_tokens=4)
+    task = asyncio.create_task(model.ainvoke("hi", search=BestOfN(n=2)))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (await model.ainvoke("hi", search=BestOfN(n=2))).text
+
+
 async def test_two_hundred_callers_fill_the_batch():
     """Each has the answer that it has alone, and the decode batch is as wide as it can be."""
     policy = TransformersPolicy(str(cached_tiny_model("llama")), dtype="float32", max_rows=64)

@@ -36,10 +36,13 @@
 | test_chat_models::test_stop_strings_of_a_call_replace_those_of_the_model | `stop` in field and call |
 | test_standard | `model=` in a call |
 | TestCalls::test_one_model_in_several_event_loops | shared by threads and event loops |
+| TestCalls::test_the_global_random_state_is_left_alone | seeds of other code |
+| TestCalls::test_rewards_see_the_callers_context_variables | context variables end at a thread's border |
 | TestErrors | errors: the right family, retried or not |
 | integration test_cancellation | cancelling |
 | TestCalls::test_the_event_loop_is_never_blocked; integration test_cancellation | no blocking call on the event loop |
 | test_callbacks; TestEvents::test_events_of_the_search_come_with_v3 | progress events on every surface |
+| test_agents::TestForms::test_a_schema_is_enforced_by_the_model_as_its_profile_says | `model` need not be text |
 | test_callbacks | a judge's tokens leak into the stream; its place in traces |
 | TestCopies::test_configured_calls_share_the_loaded_model | configurable fields re-create the model on every call |
 | TestCalls::test_the_rate_limiter_is_asked | the rate limiter |
@@ -49,14 +52,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import copy
 import json
 import pickle
+import random
 import threading
 import time
 import timeit
 
 import pytest
+import torch
 from blockbuster import blockbuster_ctx
 from langchain_core import exceptions as lc
 from langchain_core.caches import InMemoryCache
@@ -272,6 +278,31 @@ class TestCalls:
         for thread in threads:
             thread.join()
         assert len(texts | {*found}) == 1
+
+    def test_the_global_random_state_is_left_alone(self):
+        model = chat(model=str(cached_tiny_model("llama")), max_tokens=4, seed=None)
+        state, draws = torch.get_rng_state(), random.getstate()
+        model.invoke("hi")
+        assert torch.equal(torch.get_rng_state(), state)
+        assert random.getstate() == draws
+
+    async def test_rewards_see_the_callers_context_variables(self):
+        user = contextvars.ContextVar("user")
+        seen = []
+
+        def judge(messages, responses):
+            seen.append(user.get())
+            return [0.0] * len(responses)
+
+        async def ajudge(messages, responses):
+            return judge(messages, responses)
+
+        user.set("Ada")
+        chat(reward=judge).invoke(QUESTION)
+        for reward in (judge, ajudge):
+            await chat(reward=reward).ainvoke(QUESTION)
+        chat(reward=judge).batch([QUESTION])
+        assert set(seen) == {"Ada"}
 
     async def test_the_event_loop_is_never_blocked(self, tmp_path):
         async def judge(messages, responses):
