@@ -10,6 +10,7 @@ that neither the head nor its regularisation was fitted to, with the standard er
 from __future__ import annotations
 
 import argparse
+import logging
 import random
 import tempfile
 import time
@@ -31,6 +32,8 @@ def main():
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", help="keep the reward here")
     options = parser.parse_args()
+    logging.basicConfig(format="%(asctime)s %(message)s")
+    logging.getLogger("langchain_darwin.rewards.preference").setLevel(logging.INFO)
     if not options.file.is_file():
         parser.error(f"{options.file} is missing: it must be a file of JSON lines with prompt, chosen and rejected")
     pairs = read_pairs(options.file)

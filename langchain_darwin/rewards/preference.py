@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -22,9 +23,12 @@ if TYPE_CHECKING:
 
     from langchain_darwin.rewards.features import Features
 
+logger = logging.getLogger(__name__)
+
 GRID = (100.0, 300.0, 1000.0, 3000.0, 10_000.0, 30_000.0)
 """Values of `l2` to choose from, for features of unit variance."""
 
+_TELL_EVERY = 50  # pairs
 _CONFIG, _HEAD = "preference_reward.json", "head.safetensors"
 
 
@@ -139,7 +143,7 @@ def fit_preference_reward(
     """Fit a reward to pairs of answers of which one was preferred, and save it.
 
     A Bradley-Terry model on the hidden states of a frozen language model. Almost all the time goes into reading
-    every answer once; what two answers to one question share is read once.
+    every answer once; what two answers to one question share is read once. How far it is, is logged at level INFO.
 
     Args:
         pairs: Mappings with `prompt`, `chosen` and `rejected`, or a file with one such JSON object per line. A
@@ -190,8 +194,13 @@ def fit_head(
 
 def pair_features(features: Features, pairs: Sequence[Mapping[str, Any]]) -> NDArray[np.float64]:
     """Hidden states `[n, 2, width]` of the preferred and the other answer of each pair."""
-    texts = [(conversation(pair["prompt"]), [AIMessage(pair["chosen"]), AIMessage(pair["rejected"])]) for pair in pairs]
-    return np.stack([features.read(messages, answers) for messages, answers in texts])
+    hidden = []
+    for at, pair in enumerate(pairs):
+        if at % _TELL_EVERY == 0:
+            logger.info("reading preference pairs: %d of %d", at, len(pairs))
+        answers = [AIMessage(pair["chosen"]), AIMessage(pair["rejected"])]
+        hidden.append(features.read(conversation(pair["prompt"]), answers))
+    return np.stack(hidden)
 
 
 def read_pairs(pairs: Iterable[Mapping[str, Any]] | str | Path) -> list[Mapping[str, Any]]:
