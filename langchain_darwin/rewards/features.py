@@ -91,11 +91,11 @@ class Features:
         raise ContextOverflowError(message)
 
 
-@functools.lru_cache(maxsize=4)
+@functools.lru_cache(maxsize=2)
 def shared_features(
     model: str | None, layer: int | None, revision: str | None, dtype: str, device: str, trust_remote_code: bool
 ) -> Features:
-    """The features of these settings, loaded once. None as the model is the embedded one."""
+    """The features of these settings; the last two are kept. None as the model is the embedded one."""
     loaded = load_model(
         resolve_model(model), revision=revision, dtype=dtype, device=device, trust_remote_code=trust_remote_code
     )

@@ -60,7 +60,7 @@ class Backbone:
         return shared_features(self.model, self.layer, self.revision, *place)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PreferenceReward:
     """`w . h(x, y)`, h the hidden state at the end of the answer; any real number, about 0 on average.
 
@@ -79,9 +79,9 @@ class PreferenceReward:
     """
 
     backbone: Backbone
-    weight: NDArray[np.float64] = field(repr=False, compare=False)
-    center: NDArray[np.float64] = field(repr=False, compare=False)
-    facts: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    weight: NDArray[np.float64] = field(repr=False)
+    center: NDArray[np.float64] = field(repr=False)
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     name = "preference"
     partial = True

@@ -10,6 +10,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
+from langchain_core.runnables import RunnableLambda
 from pydantic import Field
 
 from langchain_darwin import BestOfN, ChatDarwin
@@ -120,6 +121,23 @@ def test_in_a_search_the_judge_runs_as_its_child_and_is_not_streamed():
     (search, _, _), *judging = seen
     assert len(judging) == 2
     assert all(parent == search and "nostream" in tags for _, parent, tags in judging)
+
+
+def test_so_many_calls_at_a_time():
+    now = []
+    most = []
+
+    async def grade(prompt):
+        now.append(prompt)
+        most.append(len(now))
+        await asyncio.sleep(0.01)
+        now.pop()
+        return "5"
+
+    reward = as_reward(Judge(RunnableLambda(grade), max_concurrency=2))
+
+    assert asyncio.run(reward.ascore(QUESTION, ANSWERS * 3)) == [5.0] * 6
+    assert max(most) == 2
 
 
 def test_its_settings_are_checked():
