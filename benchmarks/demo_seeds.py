@@ -8,6 +8,7 @@ gives the answers of `langchain-darwin demo --seed`, up to what another CPU make
 
 import argparse
 import statistics
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 from langchain_darwin.cli.demo import FACTS, SEED, answer, embedded_policy, searches, told
@@ -52,8 +53,12 @@ def main() -> None:
     policy = embedded_policy()
     compared = {**searches(), "best of 10": BestOfN(n=10)}
     jobs = [(search, seed) for search in compared.values() for seed in seeds]
+    results = []
     with ThreadPoolExecutor(options.at_once) as pool:
-        results = list(pool.map(lambda job: measure(policy, *job), jobs))
+        for done, row in enumerate(pool.map(lambda job: measure(policy, *job), jobs), 1):
+            results.append(row)
+            print(f"\r{done} of {len(jobs)} searches", end="", file=sys.stderr, flush=True)
+    print(file=sys.stderr)
     rows = {name: results[i * len(seeds) :][: len(seeds)] for i, name in enumerate(compared)}
     report(rows, seeds)
 

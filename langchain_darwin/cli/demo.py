@@ -110,6 +110,10 @@ def _introduction(seed: int) -> RenderableType:
         f"the share of {len(FACTS)} facts that the answer states ({', '.join(FACTS)}), minus the share of phrases "
         "that repeat. Always measured on the question as asked.\n"
     )
+    text.append("Search    ", style="bold").append(
+        "DARWIN with 5 texts side by side; every 10 tokens strong ones are copied over weak ones. The instruction is "
+        "not rewritten, which a model of this size cannot do.\n"
+    )
     text.append("Model     ", style="bold").append(f"SmolLM2-135M-Instruct, embedded; seed {seed}")
     return Panel(text, title="What the demo does", title_align="left", width=80)
 

@@ -100,7 +100,7 @@ class _Drawing:
         cycles = {event.cycle: event.instruction for event in self.trace.events if isinstance(event, CycleStarted)}
         tree = Tree(_plain(self._question(), style="bold"), guide_style="dim")
         branches = {
-            number: tree.add(_plain(f"cycle {number}: from “{self._cut(text)}”", style="cyan"))
+            number: tree.add(_plain(f"cycle {number}: from “{self._cut(text, self.width - 24)}”", style="cyan"))
             for number, text in cycles.items()
         }
         born = self._cycle_of_each_beam()
@@ -119,19 +119,19 @@ class _Drawing:
                 born.setdefault(beam.id, done.cycle or 0)
         return born
 
-    def _add(self, tree: Tree, beam: Beam) -> None:
-        branch = tree.add(self._label(beam))
+    def _add(self, tree: Tree, beam: Beam, depth: int = 2) -> None:
+        branch = tree.add(self._label(beam, self.width - 4 * depth - 3))
         for child in self.trace.children(beam):
-            self._add(branch, child)
+            self._add(branch, child, depth + 1)
 
-    def _label(self, beam: Beam) -> Text:
+    def _label(self, beam: Beam, width: int) -> Text:
         from rich.text import Text
 
         label = Text(f"{beam.id}{_reward(beam)}", style="bold green" if beam.id == self.winner else "bold")
         label.append(f" · {self._fate(beam)}", style="cyan")
         if self._instruction_is_news(beam):
-            label.append_text(_plain(f"\n“{self._cut(beam.instruction)}”", style="magenta", lines=True))
-        text = self._own_text(beam)
+            label.append_text(_plain(f"\n“{self._cut(beam.instruction, width)}”", style="magenta", lines=True))
+        text = self._own_text(beam, width)
         return label.append_text(_plain("\n" + text, lines=True)) if text else label
 
     def _fate(self, beam: Beam) -> str:
@@ -139,7 +139,7 @@ class _Drawing:
         if beam.id in self.copied_at:
             event = self.trace.replacements[beam.id]
             at = len(self.copied_at[beam.id].tokens)
-            parts.append(f"took the place of {event.receiver} at token {at}")
+            parts.append(f"over {event.receiver} at token {at}")
         parts.append(f"{len(beam.tokens)} tokens")
         if beam.id in self.given_up:
             parts.append("given up")
@@ -153,17 +153,17 @@ class _Drawing:
         donor = self.copied_at.get(beam.id)
         return beam.instruction != (donor.instruction if donor else self._question())
 
-    def _own_text(self, beam: Beam) -> str:
+    def _own_text(self, beam: Beam, width: int) -> str:
         """What the beam wrote itself, after it was copied."""
         donor = self.copied_at.get(beam.id)
         text = self.trace.text(beam)
         own = text[len(self.trace.text(donor)) :] if donor else text
-        return own.strip() if self.full else self._cut(own)
+        return own.strip() if self.full else self._cut(own, width)
 
-    def _cut(self, text: str) -> str:
+    def _cut(self, text: str, width: int) -> str:
         from langchain_darwin.live.text import head, printable
 
-        return head(printable(text), max(24, self.width - 24))
+        return head(printable(text), max(20, width))
 
 
 def _reward(beam: Beam) -> str:
