@@ -21,7 +21,7 @@ Row = tuple[float, int, int]
 def measure(policy, search, seed) -> Row:
     message = answer(policy, search, seed)
     facts = message.response_metadata["darwin"]
-    return facts["reward"], len(told(message.text)), facts["tokens"]["decoded"]
+    return float(facts["reward"]), len(told(message.text)), facts["tokens"]["decoded"]
 
 
 def report(rows: dict[str, list[Row]], seeds: list[int]) -> None:
@@ -47,7 +47,7 @@ def compare(name: str, ours: list[Row], theirs: list[Row]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seeds", type=int, default=20, help="how many, from 1 (default: 20)")
-    parser.add_argument("--at-once", type=int, default=40, help="searches that share the batch (default: 40)")
+    parser.add_argument("--at-once", type=int, default=12, help="searches that share the batch (default: 12)")
     options = parser.parse_args()
     seeds = list(range(1, options.seeds + 1))
     policy = embedded_policy()
