@@ -94,9 +94,9 @@ class KVSlots:
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
         """Append `tokens[i]` to `live[i]` for every live row; see `RowStore.step`."""
         count = len(self.live)
-        held = self._held[:count]
-        longest = int(held.max()) + 1
+        longest = int(self._held[:count].max()) + 1
         self._reserve(count, longest + 1)
+        held = self._held[:count]  # a view, taken after `_reserve` may have made a new array
         if self._positions is None:
             self._positions = torch.from_numpy(held.copy()).to(self._device)[:, None]
         ids = tokens.tolist()

@@ -71,6 +71,14 @@ def test_memory_grows_in_rows_and_columns(llama):
     assert store.free() == 40 - 22
 
 
+def test_texts_that_outgrow_memory_while_they_decode_go_on_unharmed(llama):
+    store = KVSlots(llama, 8)
+    store.open([TEXT[:250], OTHER[:100], TEXT[:251]])
+    for seed in range(12):  # the longest passes 256 columns on the way
+        step(llama, store, seed)
+    assert sorted(len(row.tokens) for row in store.live) == [112, 262, 263]
+
+
 def test_siblings_share_what_one_of_them_computes(llama):
     store = KVSlots(llama, 8)
     rows, logits = store.open([TEXT[:50]] * 3 + [TEXT[:40] + OTHER[:9], TEXT[:5] + OTHER[20:30]])
