@@ -25,7 +25,10 @@ QUESTION = (
 FACTS = ("Tuesday", "10:30", "room 12", "45 minutes", "budget", "Maria", "coffee", "laptop", "Friday")
 SEED = 1
 MAX_TOKENS = 200
-MEASURED = "MEASURED"
+MEASURED = (
+    "Over the seeds 1 to 10 its reward was above the plain answer's 9 times and above the best of 5's 9 times: 0.77 on "
+    "average, against 0.36 and 0.60 (python benchmarks/demo_seeds.py --seeds 10)."
+)
 
 
 def demo(
