@@ -18,9 +18,9 @@ def population(country: str) -> str:
 
 @wrap_model_call
 def look_it_up_first(request, handler):
-    """Small models seldom call a tool of themselves. One that must be called is, whatever the model."""
+    """Small models know neither when to call a tool nor when to stop: first the call, then the answer."""
     looked_up = any(isinstance(message, ToolMessage) for message in request.messages)
-    return handler(request if looked_up else request.override(tool_choice="population"))
+    return handler(request.override(tool_choice="none" if looked_up else "population"))
 
 
 def says_the_number(messages, responses):
