@@ -4,7 +4,8 @@
     python benchmarks/speed.py --lengths 200 600 1200 --beams 5 15 --prompts 1 4 16 --reward latency model
 
 Every run is a process of its own, so that its peak memory is its own; the methods take turns, so that a busy moment
-does not fall on one of them. Writes build/speed.json, build/speed.md and build/speed.svg (with matplotlib).
+does not fall on one of them. Every run is kept in build/speed.jsonl: killed, or asked for more, the benchmark goes on
+where it was; delete the file after a change of the code. Writes build/speed.md and build/speed.svg (with matplotlib).
 Lengths are forced (`min_tokens`), sampling is the paper's: temperature 0.7, top-k 40.
 """
 
@@ -225,12 +226,31 @@ def measure(case: dict[str, Any]) -> dict[str, Any]:
     return json.loads(lines[-1].removeprefix("RESULT "))
 
 
+class Journal:
+    """The runs that were taken, one JSON line each."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text().splitlines() if path.exists() else []
+        self.runs = [json.loads(line) for line in lines]
+
+    def run(self, case: dict[str, Any]) -> dict[str, Any]:
+        """The result of a case: the one on file, or else a new one."""
+        for run in self.runs:
+            if run["case"] == case:
+                return run["result"]
+        self.runs.append({"case": case, "load": os.getloadavg(), "result": measure(case)})
+        with self.path.open("a") as file:
+            file.write(json.dumps(self.runs[-1]) + "\n")
+        return self.runs[-1]["result"]
+
+
 def summary(case: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
     seconds = [run["seconds"] for run in runs]
     tokens = case["beams"] * case["tokens"] * case["prompts"]
     row = {**case, **runs[-1], "seconds": statistics.median(seconds), "min": min(seconds), "max": max(seconds)}
     firsts = [run["first_token"] for run in runs if run["first_token"] is not None]
-    return {**row, "tokens_per_second": tokens / row["seconds"], "first_token": min(firsts, default=None), "runs": runs}
+    return {**row, "tokens_per_second": tokens / row["seconds"], "first_token": min(firsts, default=None)}
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
@@ -296,16 +316,16 @@ def main() -> None:
     if options.child:
         child(options.child)
         return
-    options.out.mkdir(exist_ok=True)
+    options.out.mkdir(exist_ok=True, parents=True)
     rows = []
+    journal = Journal(options.out / "speed.jsonl")
     for case in cases(options):
         runs: dict[str, list[dict[str, Any]]] = {method: [] for method in options.methods}
         for repeat in range(options.repeats):
             for method in options.methods:
-                runs[method].append(measure({**case, "method": method, "seed": repeat}))
+                runs[method].append(journal.run({**case, "method": method, "seed": repeat}))
         rows += [summary({**case, "method": method}, runs[method]) for method in options.methods]
         print(table(rows[-len(options.methods) :]), flush=True)
-        (options.out / "speed.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
     (options.out / "speed.md").write_text(f"{json.dumps(machine())}\n\n{table(rows)}\n")
     plot(rows, options.out / "speed.svg")
 
