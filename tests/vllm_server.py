@@ -126,7 +126,8 @@ def serve(
     """
     options = [f"--dtype={dtype}", f"--port={port or free_port()}", *extra]
     command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", f"--model={model or embedded_folder()}"]
-    command += [f"--served-model-name={NAME}", "--host=127.0.0.1", "--enforce-eager", "--max-model-len=2048", *options]
+    command += [f"--served-model-name={NAME}", "--host=127.0.0.1", "--enforce-eager", "--max-model-len=2048"]
+    command += ["--max-num-batched-tokens=512", *options]  # which it tries out first, hence takes time
     with tempfile.TemporaryDirectory(prefix="vllm-") as folder:
         server = VLLMServer(command, int(options[1].partition("=")[2]), Path(folder) / "log")
         try:
