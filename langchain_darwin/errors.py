@@ -48,6 +48,10 @@ class PolicyError(DarwinError, lc.ModelAPIError, RuntimeError):
     """The policy failed while decoding; its cause is chained."""
 
 
+class AuthenticationError(DarwinError, lc.ModelAuthenticationError, PermissionError):
+    """A server wants another key than it was sent; the message names the address and the setting."""
+
+
 class SearchTimeoutError(DarwinError, lc.ModelTimeoutError, TimeoutError):
     """The time ran out before a single token could be returned."""
 

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, Self, cast
 
 from langchain_core.language_models import BaseChatModel, LangSmithParams, ModelProfile
-from pydantic import ConfigDict, Field, SkipValidation, model_validator
+from pydantic import ConfigDict, Field, SecretStr, SkipValidation, model_validator
 
 from langchain_darwin._version import __version__
 from langchain_darwin.dialects import named_format
 from langchain_darwin.errors import ConfigurationError, InvalidRequestError
 from langchain_darwin.policies.base import Policy, Sampling, check_range
+from langchain_darwin.policies.by_name import policy_named
 from langchain_darwin.profile import model_profile
 from langchain_darwin.rewards.adapters import as_reward
 from langchain_darwin.rewards.base import Reward
@@ -52,6 +53,8 @@ class Settings(BaseChatModel):
     budget_tokens: int | None = None
     n: int = 1
     streaming: bool = False
+    api_key: SecretStr | None = Field(default=None, exclude=True)
+    max_retries: int | None = None
     revision: str | None = None
     device: str = "auto"
     dtype: str = "auto"
@@ -72,6 +75,7 @@ class Settings(BaseChatModel):
         self._sampling(None, {})
         Budget(self.timeout, self.budget_tokens)
         check_range("n", self.n, low=1)
+        check_range("max_retries", self.max_retries or 0, low=0)
         if isinstance(self.response_template, str):
             named_format(self.response_template)
         as_reward(self.reward)
@@ -131,10 +135,10 @@ class Settings(BaseChatModel):
         """The policy of a call. Making one is cheap: weights and worker are shared process-wide."""
         model = self._setting("model", kwargs)
         if model is None or isinstance(model, str | Path):
-            from langchain_darwin.policies.transformers import TransformersPolicy
-
-            return TransformersPolicy(
+            return policy_named(
                 None if model is None else str(model),
+                api_key=self.api_key,
+                max_retries=self.max_retries,
                 revision=self.revision,
                 dtype=self.dtype,
                 device=self.device,

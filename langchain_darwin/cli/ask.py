@@ -25,7 +25,12 @@ def ask(
     *,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Hub id or folder of a chat model. Default: the embedded SmolLM2-135M."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Hub id or folder of a chat model, or vllm+http://host:port/name of one on a vLLM server. "
+            "Default: the embedded SmolLM2-135M.",
+        ),
     ] = None,
     system: Annotated[str | None, typer.Option(help="A system prompt.")] = None,
     reward: Annotated[
@@ -105,9 +110,9 @@ def ask(
 def _invoke(model: str | None, messages: list[Any], *, live: bool, **chosen: Any) -> AIMessage:
     from langchain_darwin.chat_models import ChatDarwin
     from langchain_darwin.live import LiveView
-    from langchain_darwin.policies.transformers import TransformersPolicy
+    from langchain_darwin.policies.by_name import policy_named
 
-    policy = TransformersPolicy(model)
+    policy = policy_named(model)
     view = LiveView(lambda tokens: policy.codec.decode(tokens)) if live else None  # noqa: PLW0108  (loads late)
     with view or contextlib.nullcontext():
         return ChatDarwin(model=policy, on_search_event=view, **chosen).invoke(messages)

@@ -85,14 +85,20 @@ def compare(
     ] = 20,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="Hub id or folder of a chat model. Default: the embedded SmolLM2-135M."),
+        typer.Option(
+            "--model",
+            "-m",
+            help="Hub id or folder of a chat model, or vllm+http://host:port/name of one on a vLLM server. "
+            "Default: the embedded SmolLM2-135M.",
+        ),
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest answer.", rich_help_panel=_SAMPLING_PANEL)] = 512,
     temperature: Annotated[float, typer.Option(help="0 is greedy.", rich_help_panel=_SAMPLING_PANEL)] = 0.7,
     dtype: Annotated[
         str,
         typer.Option(
-            help="In float32 a seed gives the same answer whatever else is running; auto may be faster.",
+            help="In float32 a seed gives the same answer whatever else is running; auto may be faster. "
+            "A server has its own.",
             rich_help_panel=_SAMPLING_PANEL,
         ),
     ] = "float32",
@@ -169,13 +175,11 @@ def _comparison(
     from langchain_darwin.chat_models import ChatDarwin
     from langchain_darwin.evaluation.comparison import Comparison
     from langchain_darwin.evaluation.prompts import load_prompts
-    from langchain_darwin.policies.transformers import TransformersPolicy
+    from langchain_darwin.policies.by_name import policy_named
 
     asked = load_prompts(prompts)
     verifiers = _verifiers(asked)
-    guided = ChatDarwin(
-        model=TransformersPolicy(model, dtype=dtype), reward=parse_rewards(reward, more=verifiers), **fields
-    )
+    guided = ChatDarwin(model=policy_named(model, dtype=dtype), reward=parse_rewards(reward, more=verifiers), **fields)
     measure = parse_rewards(gold, "--gold", verifiers)
     return Comparison(guided, asked, parse_searches(searches), measure, **rest)
 

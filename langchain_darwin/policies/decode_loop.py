@@ -13,14 +13,13 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
 
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.decode_batch import DecodeBatch
-from langchain_darwin.policies.decode_work import Question, Submission, Text, stops
+from langchain_darwin.policies.decode_work import Question, Submission, open_text
 from langchain_darwin.policies.rows import RowStore
 
 if TYPE_CHECKING:
@@ -84,7 +83,8 @@ class DecodeLoop:
         """Continue each job; see `Policy.submit`."""
         submission = Submission(Future(), on_tokens)
         for index, job in enumerate(jobs):
-            submission.texts.append(self._text(job, index, submission))
+            text = open_text(job, index, submission, self._context_length, self._codec, self.compile)
+            submission.texts.append(text)
         submission.unfinished = sum(not text.done for text in submission.texts)
         self._inbox.put(submission)
         return submission.future
@@ -96,22 +96,6 @@ class DecodeLoop:
         question = Question(Future(), prefixes, k, among)
         self._inbox.put(question)
         return question.future
-
-    def _text(self, job: Job, index: int, submission: Submission) -> Text:
-        written = len(job.prefix) - job.start
-        room = min(job.sampling.max_tokens - written, self._context_length - len(job.prefix))
-        paused = job.tokens is not None and job.tokens < room
-        most = job.tokens if paused and job.tokens is not None else room
-        text = Text(job, index, submission, most, None if paused else "length", room)
-        if job.sampling.constraint is not None:
-            text.grammar = self.compile(job.sampling.constraint)
-            text.job = job = replace(job, sampling=replace(job.sampling, min_tokens=0))  # the grammar comes first
-        ended = written > 0 and job.prefix[-1] in self._codec.end_ids
-        if ended or (written >= max(1, job.sampling.min_tokens) and stops(text, self._codec)):
-            text.finish, text.done = "stop", True
-        elif most <= 0:
-            text.finish, text.done = text.finish_at_most, True
-        return text
 
 
 _batches: weakref.WeakSet[DecodeBatch] = weakref.WeakSet()

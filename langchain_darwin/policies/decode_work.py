@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from langchain_darwin.errors import DarwinError, PolicyError
-from langchain_darwin.policies.base import Codec, FinishReason, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.base import Codec, Constraint, FinishReason, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.rows import Row
 
 if TYPE_CHECKING:
@@ -81,6 +81,40 @@ class Question:
     k: int
     among: Sequence[int] | None
     answers: list[Proposal] = field(default_factory=list)
+
+
+def open_text(
+    job: Job,
+    index: int,
+    submission: Submission,
+    context_length: int,
+    codec: Codec,
+    compile_grammar: Callable[[Constraint], CompiledGrammar],
+) -> Text:
+    """A job as text to go on with, done at once if there is nothing to add to it.
+
+    Args:
+        job: What to go on with.
+        index: Of the job in its submission.
+        submission: Where it belongs.
+        context_length: Most tokens of prompt and response.
+        codec: The model's tokenizer, for stop strings.
+        compile_grammar: Makes the grammar of a constraint.
+    """
+    written = len(job.prefix) - job.start
+    room = min(job.sampling.max_tokens - written, context_length - len(job.prefix))
+    paused = job.tokens is not None and job.tokens < room
+    most = job.tokens if paused and job.tokens is not None else room
+    text = Text(job, index, submission, most, None if paused else "length", room)
+    if job.sampling.constraint is not None:
+        text.grammar = compile_grammar(job.sampling.constraint)
+        text.job = job = replace(job, sampling=replace(job.sampling, min_tokens=0))  # the grammar comes first
+    ended = written > 0 and job.prefix[-1] in codec.end_ids
+    if ended or (written >= max(1, job.sampling.min_tokens) and stops(text, codec)):
+        text.finish, text.done = "stop", True
+    elif most <= 0:
+        text.finish, text.done = text.finish_at_most, True
+    return text
 
 
 def stops(text: Text, codec: Codec) -> bool:

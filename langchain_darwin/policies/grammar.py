@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from langchain_darwin.errors import InvalidRequestError, MissingDependencyError, first_line
@@ -106,6 +107,15 @@ class Grammars:
             if matcher is not None:
                 matcher.fill(bits, row)
         return bits
+
+    def allows(self, matcher: Matcher, token: int) -> bool:
+        """Whether a text may go on with a token."""
+        return token < self.vocab_size and bool(self.allowed([matcher])[0, token // _WORD] >> (token % _WORD) & 1)
+
+    def allowed_ids(self, matcher: Matcher) -> tuple[int, ...]:
+        """All tokens that a text may go on with, in order."""
+        bits = np.unpackbits(self.allowed([matcher])[0].numpy().view(np.uint8), bitorder="little")
+        return tuple(np.flatnonzero(bits[: self.vocab_size]).tolist())
 
     def new_matcher(self, compiled: CompiledGrammar) -> Matcher:
         """A matcher before the first token."""

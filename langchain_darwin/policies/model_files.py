@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -58,6 +59,12 @@ def stated_context_length(folder: Path) -> int | None:
 def least_limit(*stated: float | None) -> int | None:
     """The least of the numbers of tokens that were stated, or None if none was."""
     return min((int(limit) for limit in stated if limit and 0 < limit < _NO_LIMIT), default=None)
+
+
+@functools.cache
+def has_xgrammar() -> bool:
+    """Whether grammars can be enforced; nothing is imported for it."""
+    return importlib.util.find_spec("xgrammar") is not None
 
 
 def _read(file: Path) -> Mapping[str, Any]:

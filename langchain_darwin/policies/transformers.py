@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-import importlib.util
 import threading
 import weakref
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal, check_range
 from langchain_darwin.policies.embedded import CONTEXT_LENGTH, HUB_ID
-from langchain_darwin.policies.model_files import stated_context_length
+from langchain_darwin.policies.model_files import has_xgrammar, stated_context_length
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.decode_loop import DecodeLoop
@@ -108,7 +106,7 @@ class TransformersPolicy:
 
     def profile(self) -> Mapping[str, Any]:
         """What is known for LangChain's `ModelProfile` without loading the model."""
-        enforces = _has_xgrammar()
+        enforces = has_xgrammar()
         known = {"tool_choice": enforces, "structured_output": enforces}
         length = self._known_context_length()
         return known if length is None else {"max_input_tokens": length, **known}
@@ -202,11 +200,6 @@ class TransformersPolicy:
                     _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device, grammars)
                 self._loop = _loops[loaded]
         return self._loop
-
-
-@functools.cache
-def _has_xgrammar() -> bool:
-    return importlib.util.find_spec("xgrammar") is not None
 
 
 def _make_grammars(tokenizer: Any, model: Any, end_ids: frozenset[int]) -> Grammars:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from langchain_darwin.errors import MissingDependencyError
+from langchain_darwin.http_retries import Gates, Refusal, answered, retry_rules
 from langchain_darwin.policies.base import check_range
 from langchain_darwin.rewards.calls import gather, in_thread
 from langchain_darwin.rewards.checks import refused, short
-from langchain_darwin.rewards.http_retries import Gates, Refusal, answered, retry_rules
 from langchain_darwin.rewards.identity import identity_of
 
 if TYPE_CHECKING:

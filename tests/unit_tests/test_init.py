@@ -23,6 +23,7 @@ def test_every_public_name_is_there():
         "SearchCancelledError": "type",
         "StopAt": "type",
         "TransformersPolicy": "type",
+        "VLLMPolicy": "type",
         "__version__": "str",
         "per_response": "function",
     }

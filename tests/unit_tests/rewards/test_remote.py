@@ -11,8 +11,8 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
 from langchain_darwin.errors import ConfigurationError, MissingDependencyError, RewardError
+from langchain_darwin.http_retries import _seconds
 from langchain_darwin.rewards import Classify, Json, Pairs, RemoteReward, as_reward
-from langchain_darwin.rewards.http_retries import _seconds
 from tests.reward_server import reward_server
 
 MESSAGES = [SystemMessage("Be brief."), HumanMessage("Name a colour.")]

@@ -8,6 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Hashable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,26 +22,45 @@ class Refusal(Exception):
     """A server's answer that is not a success.
 
     Attributes:
+        status: The HTTP status.
+        said: What the server said.
         retry_after: Seconds that the server asks to wait, or None.
         passing: Whether the same request may succeed later.
     """
 
-    def __init__(self, response: httpx.Response) -> None:
-        super().__init__(f"answered {response.status_code} {response.reason_phrase}: {response.text[:300]!r}")
-        self.retry_after = _seconds(response.headers.get("Retry-After"))
-        self.passing = response.status_code in _PASSING or response.status_code >= 500
+    def __init__(self, status: int, said: str, retry_after: float | None = None, reason: str = "") -> None:
+        super().__init__(f"answered {status} {reason}".rstrip() + f": {said[:300]!r}")
+        self.status = status
+        self.said = said
+        self.retry_after = retry_after
+        self.passing = status in _PASSING or status >= 500
+
+
+class BrokenAnswer(Exception):
+    """An answer that breaks off, or is not what was asked for; worth asking again."""
 
 
 def answered(response: httpx.Response) -> httpx.Response:
     """The response if it is a success; raises `Refusal` otherwise."""
     if not response.is_success:
-        raise Refusal(response)
+        wait = _seconds(response.headers.get("Retry-After"))
+        raise Refusal(response.status_code, response.text, wait, response.reason_phrase)
     return response
+
+
+def is_passing(error: BaseException, longest_wait: float = float("inf")) -> bool:
+    """Whether the same request may succeed after `longest_wait` seconds at most."""
+    import httpx
+
+    if isinstance(error, Refusal):
+        return error.passing and (error.retry_after or 0.0) <= longest_wait
+    if isinstance(error, httpx.UnsupportedProtocol):
+        return False
+    return isinstance(error, httpx.TransportError | BrokenAnswer)
 
 
 def retry_rules(retries: int, longest_wait: float) -> dict[str, Any]:
     """Arguments for tenacity: full jitter from 0.5 s on, doubling, and never before `Retry-After`."""
-    import httpx
     import tenacity
 
     jitter = tenacity.wait_random_exponential(multiplier=0.5, max=longest_wait)
@@ -49,15 +69,10 @@ def retry_rules(retries: int, longest_wait: float) -> dict[str, Any]:
         error = state.outcome.exception() if state.outcome else None
         return max(jitter(state), getattr(error, "retry_after", None) or 0.0)
 
-    def worth_it(error: BaseException) -> bool:
-        if isinstance(error, Refusal):
-            return error.passing and (error.retry_after or 0.0) <= longest_wait
-        return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
-
     return {
         "stop": tenacity.stop_after_attempt(retries + 1),
         "wait": wait,
-        "retry": tenacity.retry_if_exception(worth_it),
+        "retry": tenacity.retry_if_exception(partial(is_passing, longest_wait=longest_wait)),
         "reraise": True,
     }
 

@@ -1,0 +1,105 @@
+"""One event loop in a thread of its own, for policies that wait for servers.
+
+The thread begins with the first request of a process and ends with the interpreter. A forked child begins its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any, Protocol, TypeVar
+
+_T = TypeVar("_T")
+
+_EXIT_PATIENCE = 10.0  # seconds that the interpreter waits for connections to close
+
+
+class Closable(Protocol):
+    """Something that must be closed on the event loop that uses it."""
+
+    async def aclose(self) -> None:
+        """Close it."""
+        ...
+
+
+class BackgroundLoop:
+    """An event loop and its thread."""
+
+    def __init__(self) -> None:
+        """Start the thread."""
+        self._loop = asyncio.new_event_loop()
+        self._open: weakref.WeakSet[Closable] = weakref.WeakSet()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="langchain-darwin-http", daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
+        """Begin `work` on the loop; cancelling the future cancels it. May be called from any thread."""
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+    def hold(self, resource: Closable, owner: object) -> None:
+        """Close `resource` when its owner is gone, or when the interpreter exits."""
+        self._open.add(resource)
+        weakref.finalize(owner, self._close_later, resource, os.getpid()).atexit = False
+
+    def stop(self) -> None:
+        """Cancel what runs, close what is open, and end the thread."""
+        with contextlib.suppress(TimeoutError):
+            self.run(self._finish()).result(_EXIT_PATIENCE)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(_EXIT_PATIENCE)
+        if not self._thread.is_alive():
+            self._loop.close()
+
+    def _close_later(self, resource: Closable, pid: int) -> None:
+        """Called by the garbage collector, in any thread; a forked child leaves its parent's connections alone."""
+        if pid == os.getpid() and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(lambda: self._loop.create_task(resource.aclose()))
+
+    async def _finish(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(each.aclose() for each in list(self._open)), return_exceptions=True)
+        await asyncio.get_running_loop().shutdown_default_executor()
+
+
+def background_loop() -> BackgroundLoop:
+    """The loop of this process, started if it does not run."""
+    with _process.lock:
+        if _process.loop is None:
+            _process.loop = BackgroundLoop()
+        return _process.loop
+
+
+class _Process:
+    """What a process has of its own."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.loop: BackgroundLoop | None = None
+
+
+_process = _Process()
+
+
+def _forget() -> None:
+    """After a fork: the child has none of its parent's threads."""
+    global _process  # noqa: PLW0603
+    _process = _Process()
+
+
+@atexit.register
+def _stop() -> None:
+    if _process.loop is not None:
+        _process.loop.stop()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)
