@@ -64,7 +64,7 @@ class Server:
             base_url=url,
             headers={} if api_key is None else {"Authorization": f"Bearer {api_key.get_secret_value()}"},
             timeout=library.Timeout(request_timeout, pool=None),
-            limits=library.Limits(None, max_concurrency, _IDLE_SECONDS),
+            limits=library.Limits(max_keepalive_connections=max_concurrency, keepalive_expiry=_IDLE_SECONDS),
             transport=transport,
             verify=library.create_ssl_context(),
         )
