@@ -54,12 +54,14 @@ class FaultyPeer:
         always: What happens to POST requests when `faults` is empty, or None.
         asked: Paths of all requests so far.
         open: Connections that are open now.
+        most: The most connections that were open at one time.
     """
 
     def __init__(self, upstream: str | None, reply: Reply | None) -> None:
         self.faults: deque[Fault] = deque()
         self.always: Fault | None = None
         self.asked: list[str] = []
+        self.most = 0
         self.base_url = ""
         self._upstream = urlsplit(upstream or "")
         self._reply = reply
@@ -109,6 +111,7 @@ class FaultyPeer:
     def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = self._loop.create_task(self._converse(reader, writer))
         self._connections.add(connection)
+        self.most = max(self.most, self.open)
         connection.add_done_callback(self._connections.discard)
 
     async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

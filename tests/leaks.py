@@ -20,15 +20,17 @@ def nothing_left(running: Callable[[], int] = lambda: 0) -> Iterator[None]:
     """
     threads, sockets = set(threading.enumerate()), open_sockets()
 
-    def left() -> tuple[set[threading.Thread], set[str], int]:
-        return set(threading.enumerate()) - threads, open_sockets() - sockets, running()
+    def left() -> list[object]:
+        requests = [f"{count} requests on the server" for count in [running()] if count]
+        return [*(set(threading.enumerate()) - threads), *(open_sockets() - sockets), *requests]
 
     yield
     ends = time.monotonic() + SECONDS
-    while left() != (set(), set(), 0) and time.monotonic() < ends:
+    while (found := left()) and time.monotonic() < ends:
         gc.collect()
         time.sleep(0.05)
-    assert left() == (set(), set(), 0)
+    if found:
+        raise AssertionError(f"left behind: {found}")
 
 
 def open_sockets() -> set[str]:

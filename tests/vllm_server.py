@@ -29,6 +29,8 @@ START_SECONDS = 180
 # The server's whole process group ends with it, and with the process that holds the other end of its standard input.
 _LIFELINE = '{ "$@" </dev/null; kill -KILL 0; } & cat >/dev/null; kill -KILL 0'
 
+# On a CPU, this version dies of a request with a seed whose prompt is read in several pieces.
+_CPU = ("--enforce-eager", "--max-model-len=2048", "--max-num-batched-tokens=2048", "--no-enable-chunked-prefill")
 _FACTS = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
 _UNFINISHED = re.compile(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)$", re.MULTILINE)
 
@@ -126,8 +128,7 @@ def serve(
     """
     options = [f"--dtype={dtype}", f"--port={port or free_port()}", *extra]
     command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", f"--model={model or embedded_folder()}"]
-    command += [f"--served-model-name={NAME}", "--host=127.0.0.1", "--enforce-eager", "--max-model-len=2048"]
-    command += ["--max-num-batched-tokens=512", *options]  # which it tries out first, hence takes time
+    command += [f"--served-model-name={NAME}", "--host=127.0.0.1", *_CPU, *options]
     with tempfile.TemporaryDirectory(prefix="vllm-") as folder:
         server = VLLMServer(command, int(options[1].partition("=")[2]), Path(folder) / "log")
         try:
