@@ -273,6 +273,8 @@ def plot(rows: Sequence[dict[str, Any]], path: Path) -> None:
         print("no plot: pip install matplotlib")
         return
     shown = [row for row in rows if row["prompts"] == 1 and row["reward"] == "free"]
+    if not shown:
+        return
     beams = sorted({row["beams"] for row in shown})
     figure, axes = plt.subplots(1, len(beams), figsize=(5 * len(beams), 4), squeeze=False)
     for axis, number in zip(axes[0], beams, strict=True):
