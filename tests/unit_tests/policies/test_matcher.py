@@ -7,26 +7,25 @@ import pytest
 pytest.importorskip("xgrammar")
 
 from langchain_darwin.policies.base import Constraint
-from tests.tiny_models import embedded_tokenizer
-from tests.unit_tests.policies.noise import END, drawn, new_grammars
+from tests.noise import END, Noise
 
 
 @pytest.fixture(scope="module")
-def grammars():
-    return new_grammars()
+def noise():
+    return Noise.tiny()
 
 
-def follow(grammars, pattern, limit):
+def follow(noise, pattern, limit):
     """A matcher after a text of at most `limit` tokens."""
-    matcher = grammars.new_matcher(grammars.compile(Constraint("regex", pattern)))
-    drawn(grammars, matcher, limit)
+    matcher = noise.matcher(Constraint("regex", pattern))
+    noise.drawn(matcher, limit)
     return matcher
 
 
-def test_a_fork_goes_its_own_way(grammars):
-    compiled = grammars.compile(Constraint("regex", "ab|ac"))
-    a, b, c = (embedded_tokenizer().encode(letter, add_special_tokens=False)[0] for letter in "abc")
-    first = grammars.matcher(compiled, (a,))
+def test_a_fork_goes_its_own_way(noise):
+    compiled = noise.grammars.compile(Constraint("regex", "ab|ac"))
+    a, b, c = (noise.ids(letter)[0] for letter in "abc")
+    first = noise.grammars.matcher(compiled, (a,))
     second = first.fork()
     first.accept(b)
     second.accept(c)
@@ -34,21 +33,21 @@ def test_a_fork_goes_its_own_way(grammars):
     assert (first.finished, first.accept(END), first.finished) == (False, END, True)
 
 
-def test_a_text_that_ends_by_itself_is_not_cut(grammars):
-    matcher = follow(grammars, "yes|no", 48)
+def test_a_text_that_ends_by_itself_is_not_cut(noise):
+    matcher = follow(noise, "yes|no", 48)
     assert (matcher.finished, matcher.cut_short(48 - len(matcher.tokens))) == (True, False)
 
 
-def test_a_text_closed_for_want_of_tokens_is_cut(grammars):
-    matcher = follow(grammars, '"[a-z ]*"', 48)
+def test_a_text_closed_for_want_of_tokens_is_cut(noise):
+    matcher = follow(noise, '"[a-z ]*"', 48)
     assert (matcher.finished, matcher.cut_short(48 - len(matcher.tokens))) == (True, True)
 
 
-def test_a_cut_goes_with_forks_that_hold_it(grammars):
-    matcher = follow(grammars, '"[a-z ]*"', 48)
+def test_a_cut_goes_with_forks_that_hold_it(noise):
+    matcher = follow(noise, '"[a-z ]*"', 48)
     assert [matcher.fork(length).cut_short(48 - length) for length in (20, 47)] == [False, True]
 
 
-def test_a_cut_says_nothing_of_a_longer_text(grammars):
-    matcher = follow(grammars, '"[a-z ]*"', 48)
+def test_a_cut_says_nothing_of_a_longer_text(noise):
+    matcher = follow(noise, '"[a-z ]*"', 48)
     assert not matcher.cut_short(left=90 - len(matcher.tokens))
