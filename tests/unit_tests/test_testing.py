@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import math
 import pickle
-import subprocess
-import sys
 import time
 
 import pytest
@@ -202,8 +200,3 @@ def test_keyword_reward_counts_whole_words():
     assert as_reward(reward).name == "keyword_reward"
     with pytest.raises(ConfigurationError):
         keyword_reward()
-
-
-def test_the_import_is_light():
-    code = "import langchain_darwin.testing, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,9 +1,13 @@
 """The contract of policies on the embedded model, against the library's own `generate`."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
 from tests.policy_contract import FREE, PolicyContract
+from tests.tiny_models import cached_tiny_model
 
 
 def generate(policy, prompt, count):
@@ -57,3 +61,15 @@ class TestEmbedded(PolicyContract):
 
 def costs(growths):
     return [(growth.prefilled, growth.reused) for growth in growths]
+
+
+def test_the_interpreter_exits_while_it_decodes():
+    model = str(cached_tiny_model("llama"))
+    code = (
+        "from langchain_darwin.policies.base import Job, Sampling\n"
+        "from langchain_darwin.policies.transformers import TransformersPolicy\n"
+        f"policy = TransformersPolicy({model!r}, dtype='float32', device='cpu')\n"
+        "policy.submit([Job((20,), 1, Sampling(max_tokens=400, min_tokens=400), 0)])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr.decode().strip()[-200:]) == (0, "")

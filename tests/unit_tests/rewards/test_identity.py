@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import subprocess
-import sys
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -141,14 +139,3 @@ def test_data_that_contains_itself_is_no_trap() -> None:
     loop.append(loop)
 
     assert as_reward(closure(loop)).identity() == as_reward(closure(loop)).identity()
-
-
-def test_an_identity_is_the_same_in_another_process() -> None:
-    code = (
-        "from tests.unit_tests.rewards.test_identity import *;"
-        "names = ('closure', 'object', 'rule', 'nested data in a closure');"
-        "print([as_reward(MAKERS[name](1)).identity() for name in names])"
-    )
-    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, check=True) for _ in range(2)]
-
-    assert runs[0].stdout == runs[1].stdout
