@@ -1,20 +1,41 @@
 """The embedded model, loaded once for all tests; nothing that a test does to logging stays."""
 
+import gc
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
 
-from langchain_darwin.policies.embedded import embedded_model_path
-from langchain_darwin.policies.transformers import TransformersPolicy
+if TYPE_CHECKING:
+    from langchain_darwin.policies.transformers import TransformersPolicy
 
-torch.set_num_threads(1)  # test workers share the cores, and threads that wait for one another waste them
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Imports make millions of objects that stay: no garbage is looked for in them, then or later."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Test workers share the cores, and threads that wait for one another waste them."""
+    import torch
+
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="session")
-def embedded_policy() -> TransformersPolicy:
+def embedded_policy() -> "TransformersPolicy":
     """The embedded model in float32, in which equal means equal token by token."""
+    from langchain_darwin.policies.embedded import embedded_model_path
+    from langchain_darwin.policies.transformers import TransformersPolicy
+
     return TransformersPolicy(str(embedded_model_path()), dtype="float32")
 
 

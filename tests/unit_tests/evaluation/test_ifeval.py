@@ -1,5 +1,6 @@
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
@@ -9,7 +10,7 @@ from langchain_darwin.evaluation.ifeval import PartialScore, StrictAccuracy
 from langchain_darwin.evaluation.prompts import Prompt
 from langchain_darwin.rewards import as_reward
 
-pytest.importorskip("if_verifiable")
+pytestmark = pytest.mark.skipif(not find_spec("if_verifiable"), reason="needs the extra `eval`")
 
 
 def prompt(*instructions, text="Write something.", key="1"):
