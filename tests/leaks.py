@@ -16,13 +16,14 @@ SECONDS = 10.0
 def nothing_left(running: Callable[[], int] = lambda: 0) -> Iterator[None]:
     """Fails if threads or sockets of this process, or requests on a server, outlive the block by `SECONDS`.
 
-    Threads and sockets that were there before may stay; `running` counts the server's unfinished requests.
+    Threads and sockets that were there before may stay, and so may the executor of an event loop, which ends with
+    it; `running` counts the server's unfinished requests.
     """
-    threads, sockets = set(threading.enumerate()), open_sockets()
+    threads, sockets = open_threads(), open_sockets()
 
     def left() -> list[object]:
         requests = [f"{count} requests on the server" for count in [running()] if count]
-        return [*(set(threading.enumerate()) - threads), *(open_sockets() - sockets), *requests]
+        return [*(open_threads() - threads), *(open_sockets() - sockets), *requests]
 
     yield
     ends = time.monotonic() + SECONDS
@@ -31,6 +32,11 @@ def nothing_left(running: Callable[[], int] = lambda: 0) -> Iterator[None]:
         time.sleep(0.05)
     if found:
         raise AssertionError(f"left behind: {found}")
+
+
+def open_threads() -> set[threading.Thread]:
+    """The threads of this process, those of event loops' executors left out."""
+    return {thread for thread in threading.enumerate() if not thread.name.startswith("asyncio_")}
 
 
 def open_sockets() -> set[str]:
