@@ -164,7 +164,8 @@ class Replicas:
         least = getattr(error, "retry_after", None) or 0.0
         seconds = min(_LONGEST_AVOIDANCE, _SHORTEST_AVOIDANCE * 2 ** min(server.failures - 1, 8))
         server.down_until = asyncio.get_running_loop().time() + max(seconds, least)
-        _log.warning("%s failed: %s: %s", server.url, type(error).__name__, error)
+        level = logging.WARNING if server.failures == 1 else logging.DEBUG  # once, until it answers again
+        _log.log(level, "%s failed, and is asked again later: %s: %s", server.url, type(error).__name__, error)
 
 
 def name_of(prompt: Sequence[int]) -> bytes:

@@ -140,8 +140,8 @@ async def _complete(client: httpx.AsyncClient, body: Body, take: Take, at_once: 
             if piece is not None and at_once and not take(piece) and not piece.ended:
                 return  # closes the connection, which makes the server stop
     answer.check()
-    if not at_once:
-        all(take(piece) for piece in answer.pieces)
+    for piece in () if at_once else answer.pieces:
+        take(piece)
 
 
 class _Answer:

@@ -147,20 +147,18 @@ async def test_one_prompt_stays_where_it_is():
 
 
 async def test_new_prompts_go_where_the_fewest_requests_are():
-    most, go = [], asyncio.Event()
+    seen, everyone = [], asyncio.Event()
 
     async def held(request):
-        most.append([server.asking for server in group.servers])
-        await go.wait()
+        seen.append([server.asking for server in group.servers])
+        if len(seen) == 12:
+            everyone.set()
+        await everyone.wait()
         return stream()
 
     group = replicas(held, held, held)
-    asking = [asyncio.ensure_future(ask(group, (prompt,))) for prompt in range(12)]
-    while len(most) < 12:
-        await asyncio.sleep(0)
-    go.set()
-    await asyncio.gather(*asking)
-    assert most[-1] == [4, 4, 4]
+    await asyncio.gather(*(ask(group, (prompt,)) for prompt in range(12)))
+    assert seen[-1] == [4, 4, 4]
 
 
 @pytest.mark.parametrize(
