@@ -277,7 +277,7 @@ class TestProfile:
         assert ChatDarwin(profile={"max_input_tokens": 5}).profile == {"max_input_tokens": 5}
 
     def test_without_a_grammar_library_nothing_is_promised(self, monkeypatch):
-        monkeypatch.setattr("langchain_darwin.policies.transformers._has_xgrammar", lambda: False)
+        monkeypatch.setattr("langchain_darwin.policies.transformers.has_xgrammar", lambda: False)
         profile = ChatDarwin().profile
         assert (profile["structured_output"], profile["tool_choice"], profile["tool_calling"]) == (False, False, True)
 
