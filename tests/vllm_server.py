@@ -126,11 +126,12 @@ def serve(
         extra: More of the server's options.
         model: The folder to serve, under the name `NAME`.
     """
-    options = [f"--dtype={dtype}", f"--port={port or free_port()}", *extra]
-    command = [vllm_python(), "-m", "vllm.entrypoints.openai.api_server", f"--model={model or embedded_folder()}"]
-    command += [f"--served-model-name={NAME}", "--host=127.0.0.1", *_CPU, *options]
+    python, port = vllm_python(), port or free_port()
+    place = (f"--served-model-name={NAME}", "--host=127.0.0.1", f"--port={port}")
+    served = (f"--model={model or embedded_folder()}", f"--dtype={dtype}", *_CPU, *extra)
+    command = (python, "-m", "vllm.entrypoints.openai.api_server", *place, *served)
     with tempfile.TemporaryDirectory(prefix="vllm-") as folder:
-        server = VLLMServer(command, int(options[1].partition("=")[2]), Path(folder) / "log")
+        server = VLLMServer(command, port, Path(folder) / "log")
         try:
             server.start()
             yield server

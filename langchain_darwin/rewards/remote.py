@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from langchain_darwin.errors import MissingDependencyError
-from langchain_darwin.http_retries import Gates, Refusal, answered, retry_rules
+from langchain_darwin.http_retries import BrokenAnswer, Gates, Refusal, answered, retry_rules
 from langchain_darwin.policies.base import check_range
 from langchain_darwin.rewards.calls import gather, in_thread
 from langchain_darwin.rewards.checks import refused, short
@@ -33,11 +33,11 @@ class RemoteReward:
 
         RemoteReward("http://localhost:8000", Classify("my-reward-model"))
 
-    A request that finds no connection, times out, breaks off, or is answered with 408, 425, 429 or 5xx is repeated
-    after a random, growing wait, and not before the server's `Retry-After`. Everything else is an error at once: it
-    names the address, the status and what the server said. At most `concurrency` requests are under way at a time,
-    in all searches of an event loop together (and in all synchronous ones), so that a hundred searches queue here
-    and not in the server. Needs httpx: `pip install 'langchain-darwin[vllm]'`.
+    A request that finds no connection, times out, breaks off, or is answered with 408, 425, 429, 5xx or what is not
+    JSON is repeated after a random, growing wait, and not before the server's `Retry-After`. Everything else is an
+    error at once: it names the address, the status and what the server said. At most `concurrency` requests are under
+    way at a time, in all searches of an event loop together (and in all synchronous ones), so that a hundred searches
+    queue here and not in the server. Needs httpx: `pip install 'langchain-darwin[vllm]'`.
 
     Whether unfinished text may be judged depends on the model behind the address, so it is not unless asked for.
 
@@ -119,26 +119,26 @@ class RemoteReward:
 
         gate = _gates.of_threads((self._address, self.concurrency), self.concurrency)
 
-        def once() -> httpx.Response:
+        def once() -> Any:
             with gate:
-                return answered(client.post(self._address, json=body))
+                return _decoded(client.post(self._address, json=body))
 
         with self._blamed():
-            response: httpx.Response = Retrying(**retry_rules(self.retries, self.longest_wait))(once)
-        return self._read(response, asked)
+            answer: Any = Retrying(**retry_rules(self.retries, self.longest_wait))(once)
+        return self._read(answer, asked)
 
     async def _aask(self, client: httpx.AsyncClient, body: Any, asked: int) -> list[float]:
         from tenacity import AsyncRetrying
 
         gate = _gates.of_loop((self._address, self.concurrency), self.concurrency)
 
-        async def once() -> httpx.Response:
+        async def once() -> Any:
             async with gate:
-                return answered(await client.post(self._address, json=body))
+                return _decoded(await client.post(self._address, json=body))
 
         with self._blamed():
-            response: httpx.Response = await AsyncRetrying(**retry_rules(self.retries, self.longest_wait))(once)
-        return self._read(response, asked)
+            answer: Any = await AsyncRetrying(**retry_rules(self.retries, self.longest_wait))(once)
+        return self._read(answer, asked)
 
     @contextmanager
     def _blamed(self) -> Iterator[None]:
@@ -148,18 +148,29 @@ class RemoteReward:
             yield
         except Refusal as error:
             raise refused(self.name, f"at {self._address} {error}", "look into the server's log") from error
+        except BrokenAnswer as error:
+            raise refused(self.name, f"at {self._address} {error}", "is it the address of the server?") from error
         except library.TransportError as error:
             what = f"at {self._address} could not be asked: {type(error).__name__}: {error}"
             raise refused(self.name, what, "is the server up? See url, request_timeout and retries") from error
 
-    def _read(self, response: httpx.Response, asked: int) -> list[float]:
+    def _read(self, answer: Any, asked: int) -> list[float]:
         """The scores in an answer, or an error that shows it."""
         try:
-            return self.endpoint.scores(response.json(), asked)
+            return self.endpoint.scores(answer, asked)
         except (ValueError, LookupError, TypeError, AttributeError) as error:
-            what = f"at {self._address} answered {short(response.text)}, in which {type(self.endpoint).__name__} finds"
+            what = f"at {self._address} answered {short(answer)}, in which {type(self.endpoint).__name__} finds"
             remedy = "is it the right endpoint for this server?"
             raise refused(self.name, f"{what} no score ({type(error).__name__}: {error})", remedy) from error
+
+
+def _decoded(response: httpx.Response) -> Any:
+    """The JSON of a success."""
+    try:
+        return answered(response).json()
+    except ValueError as error:
+        msg = f"answered {short(response.text)}, which is not JSON"
+        raise BrokenAnswer(msg) from error
 
 
 def _httpx() -> Any:

@@ -18,6 +18,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 from langchain_darwin import BestOfN, ChatDarwin, Darwin
 from langchain_darwin.errors import RewardError
 from langchain_darwin.rewards import Classify, Pairs, RemoteReward, RewardModel, as_reward
+from langchain_darwin.search.base import Scored
 from tests.faulty_peer import Answered, Cut, Delayed, faulty_peer
 from tests.leaks import nothing_left
 from tests.vllm_server import NAME, embedded_folder, serve, vllm_python
@@ -117,44 +118,46 @@ def test_a_search_finds_what_it_finds_with_the_local_model(server, local, chat, 
 FAULTS = {
     "429 that says when": Answered(429, b"too many", {"Retry-After": "0.1"}),
     "503": Answered(503, b"restarting"),
+    "garbage": Answered(),
     "cut": Cut(after=15),
     "reset": Cut(after=15, reset=True),
     "slow": Delayed(5.0),
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
-def test_passing_faults_are_outlasted(server, local, fault):
+@pytest.mark.parametrize("what", FAULTS)
+def test_passing_faults_are_outlasted(server, local, tried, what):
     expected = local(CHATS["one turn"], RESPONSES)
     with faulty_peer(server.base_url) as peer, nothing_left(server.running):
         reward = as_reward(remote(peer.base_url, request_timeout=2.0))
         for ask in (reward.score, lambda *texts: asyncio.run(reward.ascore(*texts))):
-            peer.faults.extend([fault] * 3)
+            peer.faults.extend([FAULTS[what]] * 3)
+            tried[f"reward: {what}, then well"] += 3
             assert ask(CHATS["one turn"], RESPONSES) == pytest.approx(expected, abs=2e-3)
         assert (len(peer.faults), len(peer.asked)) == (0, 12)
 
 
 LASTING = {
     **FAULTS,
-    "garbage": Answered(),
     "no score in it": Answered(body=b'{"data": [{"index": 0, "probs": []}]}'),
     "another model": None,
 }
 
 
-@pytest.mark.parametrize("fault", LASTING.values(), ids=LASTING.keys())
-def test_faults_that_last_are_errors_that_name_the_address_and_lose_nothing(server, chat, fault):
+@pytest.mark.parametrize("what", LASTING)
+def test_faults_that_last_are_errors_that_name_the_address_and_lose_nothing(server, chat, tried, what):
     with faulty_peer(server.base_url) as peer, nothing_left(server.running):
-        peer.always = fault
-        endpoint = Classify(NAME if fault else "another-model")
+        peer.always = LASTING[what]
+        endpoint = Classify("another-model" if what == "another model" else NAME)
         reward = remote(peer.base_url, endpoint, request_timeout=0.3, retries=1)
         with pytest.raises(RewardError, match=re.escape(f"{peer.base_url}/classify")) as caught:
             chat.invoke("Name a fruit.", reward=reward)
+    tried[f"reward: {what}, for good"] += 1
     assert caught.value.best.text
     assert caught.value.trace
 
 
-def test_a_server_that_comes_back_is_waited_for(server, local):
+def test_a_server_that_comes_back_is_waited_for(server, local, tried):
     expected = local(CHATS["one turn"], RESPONSES)
     with nothing_left(server.running), faulty_peer(server.base_url) as peer:
         peer.down()
@@ -163,19 +166,21 @@ def test_a_server_that_comes_back_is_waited_for(server, local):
         patient = remote(peer.base_url, retries=100)
         assert patient(CHATS["one turn"], RESPONSES) == pytest.approx(expected, abs=2e-3)
         later.join()
+        tried["reward: refused, then well"] += 1
 
 
-def test_a_server_killed_in_mid_search_is_an_error_that_names_it(server, chat):
+def test_a_server_killed_in_mid_search_is_an_error_that_names_it(server, chat, tried):
     """The last test here: the server stays dead."""
     reward = remote(server.base_url, retries=2, partial=True)
     search = Darwin(beams=2, keep=1, period=3, mutation="none")
     scored = iter(range(100))
 
     def kill_later(event):
-        if type(event).__name__ == "Scored" and next(scored) == 1:
+        if isinstance(event, Scored) and next(scored) == 1:
             server.kill()
 
     with nothing_left(), pytest.raises(RewardError, match=re.escape(f"{server.base_url}/classify could")) as caught:
-        chat.invoke("Name a fruit.", reward=reward, search=search, on_search_event=kill_later)
+        chat.model_copy(update={"on_search_event": kill_later}).invoke("Name a fruit.", reward=reward, search=search)
+    tried["reward: server killed (SIGKILL) in mid-search"] += 1
     assert caught.value.best.text
     assert caught.value.trace

@@ -81,7 +81,7 @@ def test_the_key_is_sent_and_never_shown(server):
     assert "sesame" not in repr(reward) + repr(reward.identity()) + repr(vars(reward))
 
 
-@pytest.mark.parametrize("fault", ["503", "429 in 0", "truncated"])
+@pytest.mark.parametrize("fault", ["503", "429 in 0", "truncated", "garbage"])
 def test_passing_faults_are_outlasted(server, fault):
     for ask in both_ways(remote(server, longest_wait=0.05)):
         server.faults[:] = [fault, fault]
@@ -128,10 +128,10 @@ def test_a_wrong_address_is_an_error_at_once(server):
         assert len(server.faults) == 1
 
 
-def test_garbage_is_an_error_that_shows_it(server):
-    for ask in both_ways(remote(server, Pairs("rm"))):
-        server.faults[:] = ["garbage"]
-        with pytest.raises(RewardError, match=r"answered '<html>proxy</html>', in which Pairs finds no score"):
+def test_garbage_that_stays_is_an_error_that_shows_it(server):
+    for ask in both_ways(remote(server, Pairs("rm"), retries=1, longest_wait=0.02)):
+        server.faults[:] = ["garbage"] * 2
+        with pytest.raises(RewardError, match=r"score answered '<html>proxy</html>', which is not JSON"):
             ask()
 
 
