@@ -68,14 +68,15 @@ $(VLLM_VENV)/.installed: constraints-vllm.txt | $(STAMP)
 	@$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
 
-# Without chunked prefill, because the CPU build dies of seeded requests whose prompts are read in several pieces.
+# Without chunked prefill, because the CPU build dies of seeded requests whose prompts are read in several pieces. Its
+# prefix cache has blocks of 128 tokens unless told otherwise, more than most prompts, of which it would hold nothing.
 .PHONY: vllm-server
 vllm-server: $(STAMP) $(VLLM_STAMP)  ## Serve the embedded model by vLLM on this machine (PORT=8000)
 	@echo "==> Starting the server (about a minute)"
 	@VLLM_CPU_KVCACHE_SPACE=$${VLLM_CPU_KVCACHE_SPACE:-2} VLLM_NO_USAGE_STATS=1 $(VLLM_PYTHON) \
 		-m vllm.entrypoints.openai.api_server --model "$$($(BIN)/langchain-darwin model-path)" \
 		--served-model-name smollm2 --host 127.0.0.1 --port $(PORT) --dtype bfloat16 --enforce-eager \
-		--max-model-len 2048 --max-num-batched-tokens 2048 --no-enable-chunked-prefill \
+		--max-model-len 2048 --max-num-batched-tokens 2048 --no-enable-chunked-prefill --block-size 32 \
 		--enable-prompt-tokens-details 2>&1 | (trap '' INT; exec $(VLLM_FILTER))
 
 .PHONY: test-vllm

@@ -30,7 +30,13 @@ START_SECONDS = 180
 _LIFELINE = '{ "$@" </dev/null; kill -KILL 0; } & cat >/dev/null; kill -KILL 0'
 
 # On a CPU, this version dies of a request with a seed whose prompt is read in several pieces.
-_CPU = ("--enforce-eager", "--max-model-len=2048", "--max-num-batched-tokens=2048", "--no-enable-chunked-prefill")
+_CPU = (
+    "--enforce-eager",
+    "--max-model-len=2048",
+    "--max-num-batched-tokens=2048",
+    "--no-enable-chunked-prefill",
+    "--block-size=32",  # of the prefix cache; 128 otherwise, which is more than most prompts
+)
 _FACTS = {"VLLM_CPU_KVCACHE_SPACE": "2", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
 _UNFINISHED = re.compile(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)$", re.MULTILINE)
 
