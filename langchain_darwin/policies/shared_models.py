@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 Key = TypeVar("Key", bound=Hashable)
@@ -33,7 +34,7 @@ class SharedModels(Generic[Key, Model]):
             model = self.held(key)
             if model is None:
                 self._latest = None
-                model = load()
+                model = _in_own_thread(load)
             with self._lock:
                 self._alive[key] = self._latest = model
         return model
@@ -41,3 +42,17 @@ class SharedModels(Generic[Key, Model]):
     def held(self, key: Key) -> Model | None:
         """The model of that key if it is loaded."""
         return self._alive.get(key)
+
+
+def _in_own_thread(load: Callable[[], Model]) -> Model:
+    """What `load` returns, called in a thread that ends with it.
+
+    Every thread that computes with torch on a CPU keeps OpenMP workers of its own for as long as it lives, and where
+    there are more of them in all than CPUs, each product waits for its workers to be woken. Decoding has a thread of
+    its own; the loading thread's workers must not outlive the loading.
+    """
+    pool = ThreadPoolExecutor(1, "loading")
+    try:
+        return pool.submit(load).result()
+    finally:
+        pool.shutdown(wait=False)

@@ -21,8 +21,9 @@ import torch
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-_TRIES = 6  # steps with each number of threads; the first is not counted, for torch then clears its caches
-_AGAIN = 1000  # steps until both are tried anew: the machine may be busier or quieter by then
+_TURN = 4  # steps with one number of threads; the first is not counted, for torch then clears its caches
+_TURNS = 6  # three of each number, one after the other
+_AGAIN = 500  # steps until both are tried anew: texts are longer, and the machine busier or quieter by then
 _MANY_TOKENS = 64  # in one forward pass; sharing those always pays
 
 _T = TypeVar("_T")
@@ -84,6 +85,8 @@ class StepThreads:
 class Trial:
     """Which number of threads is to be used for steps of one kind.
 
+    The two take turns, so that what slows the machine down for a moment, or a model's first steps, falls on both.
+
     Attributes:
         threads: The number for the next step.
     """
@@ -95,23 +98,26 @@ class Trial:
 
     def _begin(self) -> None:
         self.threads = self._most
+        self._steps = 0
         self._seconds: dict[int, list[float]] = {self._most: [], 1: []}
-        self._left = _AGAIN
 
     def took(self, seconds: float) -> None:
         """Take note of how long a step with `threads` took."""
-        tried = self._seconds[self.threads]
-        if len(tried) < _TRIES:
-            tried.append(seconds)
-            if len(tried) == _TRIES:
-                self.threads = 1 if not self._seconds[1] else self._faster()
-            return
-        self._left -= 1
-        if not self._left:
+        turn, step = divmod(self._steps, _TURN)
+        self._steps += 1
+        if turn < _TURNS:
+            if step:
+                self._seconds[self.threads].append(seconds)
+            if step == _TURN - 1:
+                self.threads = self._faster() if turn == _TURNS - 1 else self._other()
+        elif self._steps == _AGAIN:
             self._begin()
 
+    def _other(self) -> int:
+        return 1 if self.threads == self._most else self._most
+
     def _faster(self) -> int:
-        return min(self._seconds, key=lambda threads: statistics.median(self._seconds[threads][1:]))
+        return min(self._seconds, key=lambda threads: statistics.median(self._seconds[threads]))
 
 
 def step_threads(model: PreTrainedModel) -> StepThreads | None:

@@ -21,6 +21,19 @@ def test_one_model_a_key():
     assert shared.get("b", Model) is not first
 
 
+def test_each_is_loaded_in_a_thread_that_ends_with_the_loading():
+    def load():
+        loaders.append(threading.current_thread())
+        return Model()
+
+    loaders = []
+    SharedModels().get("a", load)
+    [loader] = loaders
+    assert loader is not threading.current_thread()
+    loader.join(timeout=10)
+    assert not loader.is_alive()
+
+
 def test_threads_that_ask_at_once_load_once():
     shared, loads, barrier = SharedModels(), [], threading.Barrier(4)
 
