@@ -62,10 +62,10 @@ class BackgroundLoop:
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(resource.aclose()))
 
     async def _finish(self) -> None:
-        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        while tasks := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.gather(*(each.aclose() for each in list(self._open)), return_exceptions=True)
         await asyncio.get_running_loop().shutdown_default_executor()
 

@@ -32,7 +32,7 @@ class Diverged(Exception):
     """A repeated request gave other tokens than those that were taken already."""
 
 
-@dataclass(eq=False)
+@dataclass
 class Spent:
     """What servers did for a policy.
 

@@ -8,7 +8,10 @@ import json
 import math
 import os
 import pickle
+import subprocess
+import sys
 import threading
+import time
 
 import pytest
 
@@ -176,6 +179,27 @@ def test_a_forked_child_connects_anew(policy, prompt):
     assert grow(policy, job)[0].tokens == here.tokens
 
 
+def test_the_interpreter_exits_while_texts_grow(vllm_float32):
+    code = f"""
+import time
+from langchain_darwin import Sampling, VLLMPolicy
+from langchain_darwin.policies.base import Job
+policy = VLLMPolicy({vllm_float32.base_url!r}, {NAME!r})
+told = []
+policy.submit([Job((20, 21), 2, Sampling(max_tokens=1500, min_tokens=1500), key) for key in range(3)],
+              lambda index, tokens: told.append(index))
+while not told:
+    time.sleep(0.01)
+print("growing")
+"""
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "growing\n", "")
+    ends = time.monotonic() + 5
+    while vllm_float32.running() and time.monotonic() < ends:
+        time.sleep(0.05)
+    assert vllm_float32.running() == 0
+
+
 def test_policies_with_equal_settings_share_connections_and_one_thread(vllm_float32, policy, prompt):
     other = VLLMPolicy(vllm_float32.base_url + "/v1/", NAME)
     grow(other, Job(prompt, len(prompt), FREE, 4))
@@ -185,21 +209,16 @@ def test_policies_with_equal_settings_share_connections_and_one_thread(vllm_floa
 
 
 def test_a_grammar_leaves_the_distribution_as_it_masks_it(policy, prompt):
-    """Of a choice of two words, each comes about as often as its probability among the two says."""
-    words = ["yes", "no"]
-    sampling = Sampling(1.0, top_k=0, max_tokens=8, constraint=Constraint("regex", "|".join(words)))
-    growths = grow(policy, *(Job(prompt, len(prompt), sampling, key) for key in range(200)))
-    said = [policy.codec.decode(growth.tokens) for growth in growths]
-    first = {word: policy.codec.encode_text(word)[0] for word in words}
-    starts = [token for token in range(policy._connected().codec.tokenizer.vocab_size) if _begins(policy, token, words)]
-    [all_starts] = policy.propose([prompt], 1, among=starts).result(60)
-    weights = {token: math.exp(p) for token, p in zip(all_starts.tokens, all_starts.logprobs, strict=True)}
-    yes = sum(w for token, w in weights.items() if policy.codec.decode([token]).startswith("y")) / sum(weights.values())
-    assert set(said) == set(words) & set(said)
-    assert set(first.values()) <= set(starts)
-    assert abs(said.count("yes") / len(said) - yes) < 4 * math.sqrt(yes * (1 - yes) / len(said)) + 1e-9
-
-
-def _begins(policy, token, words):
-    text = policy.codec.decode([token])
-    return bool(text) and any(word.startswith(text) for word in words)
+    """Of two words, each comes about as often as its share of what the model gives to beginnings of both."""
+    words = Constraint("regex", "yes|no")
+    sampling = Sampling(1.0, top_k=0, constraint=words)  # whose max_tokens are so many that nothing has to be closed
+    growths = grow(policy, *(Job(prompt, len(prompt), sampling, key, tokens=1) for key in range(80)))
+    tokenizer = policy._connected().codec.tokenizer
+    pieces = {token: tokenizer.decode([token]) for token in range(len(tokenizer))}
+    starts = [token for token, piece in pieces.items() if piece and any(w.startswith(piece) for w in ("yes", "no"))]
+    [listed] = policy.propose([prompt], 1, among=starts).result(60)
+    weights = dict(zip(listed.tokens, map(math.exp, listed.logprobs), strict=True))
+    assert {growth.tokens[0] for growth in growths} <= set(starts)
+    share = sum(w for token, w in weights.items() if pieces[token][0] == "y") / sum(weights.values())
+    found = sum(pieces[growth.tokens[0]][0] == "y" for growth in growths) / len(growths)
+    assert found == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / len(growths)))
