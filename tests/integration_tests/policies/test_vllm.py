@@ -1,7 +1,9 @@
 """The remote policy on a real vLLM server.
 
 In bfloat16 the rounding of a text depends on the texts that are in its batch, and a draw between two nearly equal
-tokens may then fall differently. What must be equal token by token is therefore tested on a server in float32.
+tokens may then fall differently. What must be equal token by token is therefore tested on a server in float32. (Of the
+contract, the server in bfloat16 failed one promise when it was tried: that the log-probability of two grows is that of
+one to 0.01; the tokens were equal.)
 """
 
 import json
