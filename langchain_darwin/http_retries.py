@@ -11,6 +11,8 @@ from collections.abc import Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from langchain_darwin.errors import MissingDependencyError
+
 if TYPE_CHECKING:
     import httpx
     import tenacity
@@ -34,6 +36,20 @@ class Refusal(Exception):
         self.said = said
         self.retry_after = retry_after
         self.passing = status in _PASSING or status >= 500
+
+
+def httpx_for(name: str) -> Any:
+    """The library httpx, for `name`, which needs it.
+
+    Raises:
+        MissingDependencyError: It is not installed.
+    """
+    try:
+        import httpx
+    except ImportError:
+        message = f"{name} needs httpx: pip install 'langchain-darwin[vllm]'"
+        raise MissingDependencyError(message) from None
+    return httpx
 
 
 class BrokenAnswer(Exception):

@@ -19,7 +19,7 @@ import torch
 
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.decode_batch import DecodeBatch
-from langchain_darwin.policies.decode_work import Question, Submission, open_text
+from langchain_darwin.policies.decode_work import Question, Submission, open_submission
 from langchain_darwin.policies.rows import RowStore
 
 if TYPE_CHECKING:
@@ -81,10 +81,7 @@ class DecodeLoop:
 
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`."""
-        submission = Submission(Future(), on_tokens)
-        for index, job in enumerate(jobs):
-            text = open_text(job, index, submission, self._context_length, self._codec, self.compile)
-            submission.texts.append(text)
+        submission = open_submission(jobs, on_tokens, self._context_length, self._codec, self.compile)
         submission.unfinished = sum(not text.done for text in submission.texts)
         self._inbox.put(submission)
         return submission.future

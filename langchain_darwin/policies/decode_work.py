@@ -83,6 +83,21 @@ class Question:
     answers: list[Proposal] = field(default_factory=list)
 
 
+def open_submission(
+    jobs: Sequence[Job],
+    on_tokens: OnTokens | None,
+    context_length: int,
+    codec: Codec,
+    compile_grammar: Callable[[Constraint], CompiledGrammar],
+) -> Submission:
+    """The jobs of one `submit` as texts to go on with; arguments as of `open_text`."""
+    submission = Submission(Future(), on_tokens)
+    for index, job in enumerate(jobs):
+        text = open_text(job, index, submission, context_length, codec, compile_grammar)
+        submission.texts.append(text)
+    return submission
+
+
 def open_text(
     job: Job,
     index: int,

@@ -10,9 +10,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_darwin.errors import ConfigurationError, ContextOverflowError
+from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal, check_range
 from langchain_darwin.policies.embedded import CONTEXT_LENGTH, HUB_ID
+from langchain_darwin.policies.job_checks import check_job, check_prefix
 from langchain_darwin.policies.model_files import has_xgrammar, stated_context_length
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 _loops: weakref.WeakKeyDictionary[LoadedModel, DecodeLoop] = weakref.WeakKeyDictionary()
 _lock = threading.Lock()
+_LONGER = " or use a model with a longer context"
 
 
 class TransformersPolicy:
@@ -128,7 +130,8 @@ class TransformersPolicy:
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`."""
         for job in jobs:
-            self._check_job(job)
+            check_job(job, self.context_length, self.name, _LONGER)
+            self._check_ids("prefix", job.prefix)
         return self._running().submit(jobs, on_tokens)
 
     def propose(
@@ -137,34 +140,10 @@ class TransformersPolicy:
         """The likeliest next tokens of each prefix; see `Policy.propose`."""
         check_range("k", k, low=1)
         for prefix in prefixes:
-            self._check_prefix(prefix)
+            check_prefix(prefix, self.context_length, self.name, _LONGER)
+            self._check_ids("prefix", prefix)
         self._check_ids("among", among or ())
         return self._running().propose(prefixes, k, among)
-
-    def _check_job(self, job: Job) -> None:
-        self._check_prefix(job.prefix)
-        if not 0 <= job.start <= len(job.prefix):
-            msg = f"start={job.start} must be between 0 and the length of the prefix, {len(job.prefix)}"
-            raise ConfigurationError(msg)
-        if job.tokens is not None:
-            check_range("tokens", job.tokens, low=0)
-        if job.start == len(job.prefix) == self.context_length:
-            self._refuse_length(job.prefix)
-
-    def _check_prefix(self, prefix: Sequence[int]) -> None:
-        if not prefix:
-            msg = "prefix=() is empty; it must hold at least one token"
-            raise ConfigurationError(msg)
-        if len(prefix) > self.context_length:
-            self._refuse_length(prefix)
-        self._check_ids("prefix", prefix)
-
-    def _refuse_length(self, prefix: Sequence[int]) -> None:
-        msg = (
-            f"prefix of {len(prefix)} tokens leaves no room in the context of {self.context_length} tokens of"
-            f" {self.name}; shorten the messages or use a model with a longer context"
-        )
-        raise ContextOverflowError(msg)
 
     def _check_ids(self, name: str, ids: Sequence[int]) -> None:
         size = self._load().model.get_input_embeddings().num_embeddings

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import SecretStr
 
-from langchain_darwin.errors import ConfigurationError, ContextOverflowError
+from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal, check_range
+from langchain_darwin.policies.job_checks import check_job, check_prefix
 from langchain_darwin.policies.model_files import has_xgrammar
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 SCHEMES = ("vllm+http://", "vllm+https://")
 """What the address of a model on a vLLM server begins with."""
 
+_LONGER = ", or start the server with a larger --max-model-len"
 _MOST_AMONG = 128  # token ids whose log-probabilities a server gives at a time
 
 
@@ -164,7 +166,8 @@ class VLLMPolicy:
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`. Cancelling the future ends its requests."""
         for job in jobs:
-            self._check_job(job)
+            check_job(job, self.context_length, self.name, _LONGER)
+            _check_ids(job.prefix)
         return self._connected().submit(jobs, on_tokens)
 
     def propose(
@@ -177,32 +180,9 @@ class VLLMPolicy:
         check_range("k", k, low=1)
         check_range("the number of ids in among", len(among or ()), high=_MOST_AMONG)
         for prefix in prefixes:
-            self._check_prefix(prefix, room=1)
+            check_prefix(prefix, self.context_length, self.name, _LONGER, room=1)
+            _check_ids(prefix)
         return self._connected().propose(prefixes, k, among)
-
-    def _check_job(self, job: Job) -> None:
-        self._check_prefix(job.prefix, room=0)
-        if not 0 <= job.start <= len(job.prefix):
-            msg = f"start={job.start} must be between 0 and the length of the prefix, {len(job.prefix)}"
-            raise ConfigurationError(msg)
-        if job.tokens is not None:
-            check_range("tokens", job.tokens, low=0)
-        if job.start == len(job.prefix):
-            self._check_prefix(job.prefix, room=1)
-
-    def _check_prefix(self, prefix: Sequence[int], room: int) -> None:
-        if not prefix:
-            msg = "prefix=() is empty; it must hold at least one token"
-            raise ConfigurationError(msg)
-        if min(prefix) < 0:
-            msg = f"prefix holds token id {min(prefix)}, which is below 0"
-            raise ConfigurationError(msg)
-        if len(prefix) + room > self.context_length:
-            msg = (
-                f"prefix of {len(prefix)} tokens leaves no room in the context of {self.context_length} tokens of"
-                f" {self.name}; shorten the messages, or start the server with a larger --max-model-len"
-            )
-            raise ContextOverflowError(msg)
 
     def _connected(self) -> Connection:
         """The connection, made at the first call in each process."""
@@ -220,3 +200,9 @@ def _base(url: str) -> str:
         msg = f"base_url={url!r} must begin with http:// or https://, such as 'http://localhost:8000'"
         raise ConfigurationError(msg)
     return url.rstrip("/").removesuffix("/v1")
+
+
+def _check_ids(prefix: Sequence[int]) -> None:
+    if min(prefix) < 0:
+        msg = f"prefix holds token id {min(prefix)}, which is below 0"
+        raise ConfigurationError(msg)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langchain_darwin.policies.background_loop import background_loop
 from langchain_darwin.policies.base import Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.chat_codec import ChatCodec
-from langchain_darwin.policies.decode_work import Submission, Text, open_text
+from langchain_darwin.policies.decode_work import Submission, Text, open_submission
 from langchain_darwin.policies.drafts import Drafts
 from langchain_darwin.policies.shared_models import SharedModels
 from langchain_darwin.policies.vllm_replicas import Replicas, name_of
@@ -88,10 +88,7 @@ class Connection:
 
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`."""
-        submission = Submission(Future(), on_tokens)
-        for index, job in enumerate(jobs):
-            text = open_text(job, index, submission, self.context_length, self.codec, self.compile)
-            submission.texts.append(text)
+        submission = open_submission(jobs, on_tokens, self.context_length, self.codec, self.compile)
         submission.future = self._loop.run(self._grow(submission))
         return submission.future
 

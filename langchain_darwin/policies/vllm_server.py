@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from langchain_darwin.errors import MissingDependencyError
-from langchain_darwin.http_retries import BrokenAnswer, answered
+from langchain_darwin.http_retries import BrokenAnswer, answered, httpx_for
 from langchain_darwin.policies.vllm_requests import Body, Piece, is_done, read_line
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Server:
         Raises:
             MissingDependencyError: httpx is not installed.
         """
-        library = _httpx()
+        library = httpx_for("VLLMPolicy")
         self.url = url
         self.asking = 0
         self.failures = 0
@@ -179,12 +178,3 @@ class _Answer:
         if self._length > self._most:
             msg = f"sent {self._length} tokens, but {self._most} were asked for"
             raise BrokenAnswer(msg)
-
-
-def _httpx() -> Any:
-    try:
-        import httpx
-    except ImportError:
-        message = "VLLMPolicy needs httpx: pip install 'langchain-darwin[vllm]'"
-        raise MissingDependencyError(message) from None
-    return httpx

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from langchain_darwin.errors import MissingDependencyError
-from langchain_darwin.http_retries import BrokenAnswer, Gates, Refusal, answered, retry_rules
+from langchain_darwin.http_retries import BrokenAnswer, Gates, Refusal, answered, httpx_for, retry_rules
 from langchain_darwin.policies.base import check_range
 from langchain_darwin.rewards.calls import gather, in_thread
 from langchain_darwin.rewards.checks import refused, short
@@ -80,7 +79,7 @@ class RemoteReward:
     def __call__(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
         """One score per response; several requests go out side by side."""
         bodies, asked = self._requests(messages, responses)
-        library = _httpx()
+        library = httpx_for("RemoteReward")
         with library.Client(transport=library.HTTPTransport(uds=self.uds), **self._options()) as client:
             waiting = [in_thread(partial(self._ask, client, body, asked)) for body in bodies]
             concurrent.futures.wait(waiting)
@@ -89,7 +88,7 @@ class RemoteReward:
     async def acall(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
         """The same without blocking the event loop."""
         bodies, asked = self._requests(messages, responses)
-        library = _httpx()
+        library = httpx_for("RemoteReward")
         transport = library.AsyncHTTPTransport(uds=self.uds)
         async with library.AsyncClient(transport=transport, **self._options()) as client:
             answers = await gather([self._aask(client, body, asked) for body in bodies])
@@ -143,7 +142,7 @@ class RemoteReward:
     @contextmanager
     def _blamed(self) -> Iterator[None]:
         """Make what is left after all tries an error that names the address."""
-        library = _httpx()
+        library = httpx_for("RemoteReward")
         try:
             yield
         except Refusal as error:
@@ -171,12 +170,3 @@ def _decoded(response: httpx.Response) -> Any:
     except ValueError as error:
         msg = f"answered {short(response.text)}, which is not JSON"
         raise BrokenAnswer(msg) from error
-
-
-def _httpx() -> Any:
-    try:
-        import httpx
-    except ImportError:
-        message = "RemoteReward needs httpx: pip install 'langchain-darwin[vllm]'"
-        raise MissingDependencyError(message) from None
-    return httpx
