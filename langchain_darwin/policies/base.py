@@ -201,3 +201,10 @@ def check_range(
     upper = "" if high is None else f"at most {high:g}"
     msg = f"{name}={value!r} must be {' and '.join(filter(None, (lower, upper)))}"
     raise ConfigurationError(msg)
+
+
+def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
+    """Raise `ConfigurationError` unless `value` is one of `choices`."""
+    if value not in choices:
+        msg = f"{name}={value!r} must be one of {', '.join(map(repr, choices))}"
+        raise ConfigurationError(msg)

@@ -15,13 +15,13 @@ import numpy as np
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, convert_to_messages
 
 from langchain_darwin.errors import ConfigurationError, ModelNotFound
-from langchain_darwin.policies.base import check_range
+from langchain_darwin.policies.base import check_choice, check_range
 from langchain_darwin.rewards import bradley_terry
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from langchain_darwin.rewards.features import Features
+    from langchain_darwin.rewards.features import Features, Pooling
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Backbone:
     Attributes:
         model: Hub id or folder, or None for the embedded model.
         layer: How many of its layers the text goes through.
+        pooling: "mean" over the hidden states of an answer's tokens, or the one at its end, "last".
         revision: Branch, tag or commit of a hub id.
         dtype: "auto" is bfloat16 where the device computes in it natively, else float32.
         device: "auto" is the first of cuda, mps and cpu that this machine has.
@@ -47,6 +48,7 @@ class Backbone:
 
     model: str | None = None
     layer: int | None = None
+    pooling: Pooling = "mean"
     revision: str | None = None
     dtype: str = "auto"
     device: str = "auto"
@@ -57,19 +59,20 @@ class Backbone:
         from langchain_darwin.rewards.features import shared_features
 
         place = (self.dtype, self.device, self.trust_remote_code)
-        return shared_features(self.model, self.layer, self.revision, *place)
+        return shared_features(self.model, self.layer, self.pooling, self.revision, *place)
 
 
 @dataclass(frozen=True, eq=False)
 class PreferenceReward:
-    """`w . h(x, y)`, h the hidden state at the end of the answer; any real number, about 0 on average.
+    """`w . h(x, y)`, h the mean hidden state of the answer; any real number, about 0 on average.
 
     Differences are log-odds: of two answers to one question, the one that scores d higher is preferred with
     probability `1 / (1 + exp(-d))`, as far as the pairs it was fitted to go. It costs one prefill of the answer
     through part of the model, of which text that was judged when it was shorter is remembered.
 
-    Unfinished text is judged as if its turn ended there. The head was fitted to finished answers, so beginnings are
-    ranked worse than those; `as_reward(reward, min_tokens=40)` waits, `partial=False` leaves them out.
+    Unfinished text is judged as if its turn ended there. A mean changes little by little as an answer grows, so the
+    score of a beginning tells much of the final one; with `pooling="last"` it tells nothing (docs/rewards.md), and a
+    search that replaces beams has nothing to go by.
 
     Attributes:
         backbone: The model that features are read from.
@@ -132,6 +135,7 @@ def fit_preference_reward(
     *,
     folder: str | Path,
     layer: int | None = None,
+    pooling: Pooling = "mean",
     revision: str | None = None,
     dtype: str = "auto",
     device: str = "auto",
@@ -152,6 +156,7 @@ def fit_preference_reward(
         model: Hub id or folder of a chat model; None is the embedded one.
         folder: Where to save the reward.
         layer: Read features after this many layers; None is four fifths of them.
+        pooling: "mean" over the hidden states of an answer's tokens, or "last", the one at the end of its turn.
         revision: Branch, tag or commit of a hub id.
         dtype: As for `TransformersPolicy`; a policy of the same settings shares its weights.
         device: The same.
@@ -170,8 +175,9 @@ def fit_preference_reward(
     grid = (float(l2),) if isinstance(l2, int | float) else tuple(l2)
     for strength in grid:
         check_range("l2", strength, low=0, low_open=True)
+    check_choice("pooling", pooling, ("mean", "last"))
     source = None if model is None else str(model)
-    backbone = Backbone(source, layer, revision, dtype, device, trust_remote_code)
+    backbone = Backbone(source, layer, pooling, revision, dtype, device, trust_remote_code)
     hidden = pair_features(backbone.features(), known)
     reward = fit_head(backbone, hidden, grid, folds=folds, seed=seed)
     reward.save(folder)

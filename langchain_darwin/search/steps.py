@@ -6,9 +6,8 @@ import math
 import statistics
 from collections.abc import Iterable, Sequence
 from random import Random
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.search.base import Beam, Part, Remark, Replaced, Task, ranked
 
 Pair: TypeAlias = tuple[Beam, Beam]
@@ -77,10 +76,3 @@ def standardised(values: Sequence[float]) -> list[float]:
     """Distances from the mean in standard deviations; all 0 if the values are equal."""
     mean, spread = statistics.fmean(values), statistics.pstdev(values)
     return [(value - mean) / spread if spread else 0.0 for value in values]
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise `ConfigurationError` unless `value` is one of `choices`."""
-    if value not in choices:
-        msg = f"{name}={value!r} must be one of {', '.join(map(repr, choices))}"
-        raise ConfigurationError(msg)

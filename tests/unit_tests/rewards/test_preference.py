@@ -78,28 +78,45 @@ def test_it_guides_a_search(fitted):
 
 @pytest.mark.parametrize("family", ["llama", "qwen3", "gemma3", "qwen3_5"])
 @pytest.mark.parametrize("layer", [2, 4])
-def test_features_are_the_hidden_states_of_the_full_model(family, layer):
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_features_are_the_pooled_hidden_states_of_the_full_model(family, layer, pooling):
     loaded = load_model(cached_tiny_model(family), dtype="float32", device="cpu")
-    features = Features(loaded, layer)
-    found = features.read(QUESTION, ANSWERS)
+    found = Features(loaded, layer, pooling).read(QUESTION, ANSWERS)
 
     for answer, row in zip(ANSWERS, found, strict=True):
-        assert row == pytest.approx(full_forward(loaded, answer, layer), abs=1e-3)
+        assert row == pytest.approx(full_forward(loaded, answer, layer, pooling), abs=1e-3)
 
 
 @torch.inference_mode()
-def full_forward(loaded, answer, layer):
-    """Hidden state at the last token, before the final norm, which transformers applies to the last layer."""
+def full_forward(loaded, answer, layer, pooling):
+    """Hidden states of the answer's turn, before the final norm, which transformers applies to the last layer."""
     turns = [{"role": "user", "content": QUESTION[0].text}]
     end = loaded.tokenizer.convert_tokens_to_ids("<|im_end|>")
-    ids = (*loaded.codec.encode_chat(turns), *loaded.codec.encode_text(answer.text), end)
+    question = loaded.codec.encode_chat(turns)
+    ids = (*question, *loaded.codec.encode_text(answer.text), end)
     kept = {}
     hook = loaded.model.base_model.layers[layer - 1].register_forward_hook(
         lambda module, arguments, output: kept.update(hidden=output[0] if isinstance(output, tuple) else output)
     )
     loaded.model.base_model(torch.tensor([ids]), use_cache=False)
     hook.remove()
-    return kept["hidden"][0, -1].numpy()
+    states = kept["hidden"][0].numpy()
+    return states[-1] if pooling == "last" else states[len(question) :].mean(axis=0)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "last"])
+def test_what_is_remembered_does_not_change_the_features(pooling):
+    loaded = load_model(cached_tiny_model("llama"), dtype="float32", device="cpu")
+    features = Features(loaded, None, pooling)
+    grown = [AIMessage(ANSWERS[1].text[:40]), ANSWERS[1], AIMessage(ANSWERS[1].text[:40] + "And more.")]
+    follow_up = [*QUESTION, ANSWERS[0], HumanMessage("And of Spain?")]
+    for answer in grown:
+        features.read(QUESTION, [answer])
+        features.read(follow_up, [answer])
+
+    for messages in (QUESTION, follow_up):
+        fresh = Features(loaded, None, pooling).read(messages, grown)
+        assert features.read(messages, grown) == pytest.approx(fresh, abs=1e-4)
 
 
 def test_text_that_has_grown_is_read_from_where_it_ended():
@@ -135,6 +152,11 @@ def test_an_answer_too_long_to_read_is_refused():
 def test_a_layer_that_does_not_exist_is_refused(tmp_path):
     with pytest.raises(ConfigurationError, match="layer=9 must be between 1 and the number of layers, 4"):
         fit(tmp_path, layer=9)
+
+
+def test_an_unknown_pooling_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="pooling='max' must be one of 'mean', 'last'"):
+        fit(tmp_path, pooling="max")
 
 
 def test_pairs_come_from_a_file_too(tmp_path):

@@ -7,10 +7,8 @@ import random
 
 import pytest
 
-from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.search.base import Beam, Replaced
 from langchain_darwin.search.steps import (
-    check_choice,
     complete_first,
     judged,
     softmax,
@@ -70,9 +68,3 @@ def test_a_copy_takes_over_the_place_of_its_receiver():
     assert other is strong
     assert (copy.parent, copy.tokens, copy.prompt) == (strong.id, strong.tokens, strong.prompt)
     assert len({copy.id, weak.id, strong.id}) == len({copy.key, weak.key, strong.key}) == 3
-
-
-def test_a_choice_names_the_alternatives():
-    check_choice("how", "a", ("a", "b"))
-    with pytest.raises(ConfigurationError, match="how='c' must be one of 'a', 'b'"):
-        check_choice("how", "c", ("a", "b"))
