@@ -35,12 +35,16 @@ class KVSlots:
         max_rows: Most live rows.
     """
 
-    def __init__(self, model: PreTrainedModel, max_rows: int = 64, *, forward: Forward | None = None) -> None:
+    def __init__(
+        self, model: PreTrainedModel, max_rows: int = 64, *, remember: int = 0, forward: Forward | None = None
+    ) -> None:
         """Make an empty store; nothing is allocated before the first `open`.
 
         Args:
             model: A model in eval mode that takes a cache, position ids and 4-D masks.
-            max_rows: Most live rows; up to as many slots again remember texts that are not live.
+            max_rows: Most live rows. The slots that they leave remember texts that are not live, as do up to as
+                many slots again.
+            remember: Texts not live to remember if there is memory for them, at the price of slots of their own.
             forward: What to compute at the last token of each row; next-token logits unless given.
         """
         self.live: list[Row] = []
@@ -49,7 +53,8 @@ class KVSlots:
         self._device = model.device
         self._dtype = model.dtype
         self._windows = attention_windows(model)
-        self._memory = SlotMemory(2 * max_rows)
+        self._memory = SlotMemory(max_rows + max(max_rows, remember))
+        self._remember = remember
         self._positions: torch.Tensor | None = None  # [live, 1]; columns of the next tokens, None after a change
 
     def free(self) -> int:
@@ -70,7 +75,8 @@ class KVSlots:
         try:
             while waiting:
                 wave, waiting = self._split_wave(waiting, texts)
-                self._memory.reserve(len(self.live) + len(wave), max(len(texts[i]) for i in wave) + 1)
+                longest = max(len(texts[i]) for i in wave)
+                self._memory.reserve(len(self.live) + len(wave), longest + 1, keep=self._worth_keeping())
                 self._seat([rows[i] for i in wave], [texts[i] for i in wave])
                 for i, output in zip(wave, self._compute([rows[i] for i in wave]), strict=True):
                     outputs[i] = output
@@ -112,6 +118,10 @@ class KVSlots:
         self.live = sorted(stay, key=lambda row: row.slot)
 
     # ---- choosing and filling slots
+
+    def _worth_keeping(self) -> int:
+        """How many texts that are not live should not be overwritten."""
+        return min(self._remember, int((self._memory.held[len(self.live) :] > 0).sum()))
 
     def _split_wave(self, waiting: list[int], texts: list[NDArray[np.int32]]) -> tuple[list[int], list[int]]:
         """Divide prefixes into those to compute now and those that will then copy much from one of them."""

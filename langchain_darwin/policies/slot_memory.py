@@ -90,15 +90,19 @@ class SlotMemory:
         self.used[[a, b]] = self.used[[b, a]]
         self.held[[a, b]] = held
 
-    def reserve(self, slots: int, length: int) -> None:
-        """Have at least so many slots and columns; grow by more than that where memory allows."""
+    def reserve(self, slots: int, length: int, keep: int = 0) -> None:
+        """Have at least so many slots and columns, and `keep` more slots; grow further where memory allows.
+
+        What `keep` asks for is left out where there is no memory for it, or more than the most slots.
+        """
         have, capacity = self.texts.shape
-        if slots <= have and length <= capacity:
+        wanted = max(slots, min(slots + keep, self._max_slots))
+        if wanted <= have and length <= capacity:
             return
         least = max(slots, have), max(_round_up(length), capacity)
         plenty = least
-        if slots > have:
-            plenty = min(max(2 * slots, 8), self._max_slots), plenty[1]
+        if wanted > have:
+            plenty = max(slots, min(max(2 * wanted, 8), self._max_slots)), plenty[1]
         if length > capacity:
             plenty = plenty[0], max(plenty[1], _round_up(capacity * 3 // 2))
         try:

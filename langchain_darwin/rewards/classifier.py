@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
     from transformers.cache_utils import Cache
 
+_REMEMBERED = 64  # texts; those of several searches side by side
 _PROBE_TOKENS = 12
 _PROBE_TOLERANCE = 0.05  # of the score; bfloat16 rounding stays below, another way of pooling does not
 
@@ -111,7 +112,7 @@ class Classifier:
         return float(logits[self._label] - others.logsumexp(0))
 
     def _empty_slots(self) -> KVSlots:
-        return KVSlots(self._model, max_rows=self._batch_size, forward=_last_scores(self._model))
+        return KVSlots(self._model, self._batch_size, remember=_REMEMBERED, forward=_last_scores(self._model))
 
     @torch.inference_mode()
     def _agrees(self) -> bool:

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from transformers.cache_utils import Cache
 
 _DEPTH = 0.8  # of the layers: the last ones turn to the next token, and features before them preferred better
-_ROWS = 8  # texts computed and remembered at a time
+_ROWS = 8  # texts computed at a time
+_REMEMBERED = 64  # texts; those of several searches side by side
 
 Pooling: TypeAlias = Literal["mean", "last"]
 Ids: TypeAlias = tuple[int, ...]
@@ -55,7 +56,9 @@ class Features:
         self.tokens_processed = 0
         self._end = end_of_turn_id(loaded.tokenizer) or loaded.tokenizer.eos_token_id
         self._lock = threading.Lock()
-        self._slots = KVSlots(self._model, _ROWS, forward=self._forward) if loaded.ragged else None
+        self._slots = (
+            KVSlots(self._model, _ROWS, remember=_REMEMBERED, forward=self._forward) if loaded.ragged else None
+        )
         self._start = 0  # tokens before the answers that are computed now
 
     def read(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> NDArray[np.float64]:

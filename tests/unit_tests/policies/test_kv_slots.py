@@ -122,6 +122,22 @@ def test_a_full_memory_gives_up_the_oldest_text(llama):
         store.close(rows)
 
 
+def test_it_remembers_as_many_texts_as_it_is_asked_to(llama):
+    store = KVSlots(llama, 2, remember=20)
+    texts = [TEXT[10 * i : 10 * i + 30] for i in range(24)]
+    for text in texts:
+        rows, _ = store.open([text])
+        store.close(rows)
+    again = []
+    for text in reversed(texts[3:]):
+        rows, logits = store.open([text])
+        check(llama, store, [text], logits)
+        store.close(rows)
+        again += costs(rows)
+
+    assert again == [(1, 29)] * 21
+
+
 def test_long_prefixes_are_computed_in_pieces(model, monkeypatch):
     monkeypatch.setattr("langchain_darwin.policies.kv_slots._CHUNK", 32)
     store = KVSlots(model, 4)
