@@ -2,6 +2,7 @@
 
     python benchmarks/preference.py pairs.jsonl                 # the embedded model, all pairs
     python benchmarks/preference.py pairs.jsonl --pairs 400     # a random part of them
+    python benchmarks/preference.py pairs.jsonl --pooling last  # features at the answer's end, not their mean over it
 
 The file has a JSON object with prompt, chosen and rejected in each line, such as hh-rlhf's. Accuracies are on pairs
 that neither the head nor its regularisation was fitted to, with the standard error over pairs.
@@ -27,6 +28,7 @@ def main():
     parser.add_argument("file", type=Path, help="preference pairs, as JSON lines")
     parser.add_argument("--model", help="hub id or folder; the embedded model if left out")
     parser.add_argument("--layer", type=int, help="read features after this many layers")
+    parser.add_argument("--pooling", choices=("mean", "last"), default="mean")
     parser.add_argument("--pairs", type=int, help="use a random part of the pairs")
     parser.add_argument("--folds", type=int, default=5)
     parser.add_argument("--seed", type=int, default=0)
@@ -45,7 +47,7 @@ def report(pairs, options):
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.folder or scratch
         started = time.perf_counter()
-        settings = {"layer": options.layer, "folds": options.folds, "seed": options.seed}
+        settings = {"layer": options.layer, "pooling": options.pooling, "folds": options.folds, "seed": options.seed}
         reward = fit_preference_reward(pairs, options.model, folder=folder, **settings)
         seconds = time.perf_counter() - started
         loaded = PreferenceReward.load(folder)

@@ -28,24 +28,28 @@ TASKS = {
 
 
 def searches(beams: int) -> list[str]:
-    """The methods and the ablations, in the table's order. The base is a plain sample, which every report has."""
+    """The methods and the ablations, in the table's order.
+
+    The base is a plain sample, Best-of-N the best of a random subset of them; every report has both.
+    """
     keep = max(1, beams * 3 // 5)
-    darwin = f"darwin:beams={beams},keep={keep}"
+    darwin = f"darwin:beams={beams}"
+    paper = f"darwin-paper:beams={beams},keep={keep}"
     return [
-        f"Best-of-N@best-of-n:n={beams}",
+        f"Darwin()@{darwin}",
         f"majority vote@majority-vote:n={beams}",
         f"ARGS@args:top_k={beams}",
-        f"paper@darwin-paper:beams={beams},keep={keep}",
-        f"paper, 1 cycle@darwin-paper:beams={beams},keep={keep},cycles=1",
-        f"Darwin()@{darwin}",
-        f"replacement only@{darwin},mutation=none",
+        f"paper, 1 cycle@{paper},cycles=1",
+        f"paper@{paper}",
         f"mutation only@{darwin},replacement=none",
+        f"replacement only@{darwin},mutation=none",
+        f"instructions rewritten@{darwin},mutation=each",
+        f"top-k@{darwin},replacement=top_k,keep={keep}",
         f"graft of text@{darwin},carry=text",
-        f"resampling@{darwin},replacement=resample",
-        f"resampling, no mutation@{darwin},replacement=resample,mutation=none",
-        f"resampling, period 16@{darwin},replacement=resample,mutation=none,period=16",
-        f"resampling, period 16, from 48@{darwin},replacement=resample,mutation=none,period=16,first_period=48",
-        f"appended requests@{darwin},replacement=resample,mutation=append,period=16",
+        f"period 8@{darwin},period=8",
+        f"period 40@{darwin},period=40",
+        f"from token 48 on@{darwin},first_period=48",
+        f"resampling at temperature 0.5@{darwin},resample_temperature=0.5",
     ]
 
 

@@ -44,13 +44,13 @@ QUESTIONS = (
 )
 METHODS = {
     "darwin": "Darwin()",
-    "darwin_plain": "Darwin(mutation='none')",
+    "rewriting": "Darwin(mutation='each', period=40), whose instructions the model rewrites first",
     "best_of_n": "BestOfN",
     "generate": "one uninterrupted generate of the same beams",
     "published": "the published loop, one cycle over given instructions",
 }
 MORE = {
-    "darwin_3": "Darwin(cycles=3)",
+    "rewriting_3": "the same in three cycles",
     "best_of_n_3": "three runs of BestOfN, one after another",
     "darwin_serial": "Darwin(), the prompts one after another",
 }
@@ -100,9 +100,9 @@ def search(method: str, beams: int) -> Any:
 
     if method.startswith("best_of_n"):
         return BestOfN(n=beams)
-    mutation = "none" if method == "darwin_plain" else "each"
-    cycles = 3 if method == "darwin_3" else 1
-    return Darwin(beams=beams, period=PERIOD, keep=KEEP, mutation=mutation, cycles=cycles)
+    if method.startswith("rewriting"):
+        return Darwin(beams=beams, period=PERIOD, mutation="each", cycles=3 if method == "rewriting_3" else 1)
+    return Darwin(beams=beams)
 
 
 def ask(model: Any, method: str, questions: list[str], seed: int) -> list[Any]:

@@ -52,13 +52,13 @@ def ask(
     ] = None,
     cycles: Annotated[
         int | None,
-        typer.Option(help="How often the instruction is rewritten.", rich_help_panel=_SEARCH_PANEL),
+        typer.Option(help="Mutation cycles, one after the other.", rich_help_panel=_SEARCH_PANEL),
     ] = None,
     period: Annotated[
         int | None, typer.Option(help="Tokens between two replacements.", rich_help_panel=_SEARCH_PANEL)
     ] = None,
     keep: Annotated[
-        int | None, typer.Option(help="Best beams, which are never replaced.", rich_help_panel=_SEARCH_PANEL)
+        int | None, typer.Option(help="Best beams, which darwin-paper never replaces.", rich_help_panel=_SEARCH_PANEL)
     ] = None,
     timeout: Annotated[
         float | None,

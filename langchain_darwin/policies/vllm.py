@@ -68,7 +68,7 @@ class VLLMPolicy:
         request_timeout: float = 60.0,
         max_retries: int = 10,
         max_concurrency: int = 64,
-        block: int = 40,
+        block: int = 16,
     ) -> None:
         check_range("request_timeout", request_timeout, low=0, low_open=True)
         check_range("max_retries", max_retries, low=0)

@@ -57,17 +57,17 @@ class Darwin:
         period: Tokens between replacements; m in the paper.
         first_period: Tokens before the first replacement, or None for `period`. Rewards of very short texts
             say little (paper, Table 3).
-        keep: Beams that stay in each round, and instructions that can enter the archive per cycle; k.
-        mutation: "each" asks for one rewriting per beam, all in one batch; "list" asks for all in one text
-            (paper, App. D); "append" adds a short request, such as "Be specific.", to each, without asking the
-            model; "none" decodes the instruction as it is.
+        keep: Beams that stay in each round of "top_k", and instructions that can enter the archive per cycle; k.
+        mutation: "append" adds a short request, such as "Be specific.", to each, without asking the model; "each"
+            asks it for one rewriting per beam, all in one batch; "list" asks for all in one text (paper, App. D);
+            "none" decodes the instruction as it is.
         keep_original: Whether the first of the instructions is the user's own.
         drift_guard: Whether the instruction itself is decoded in place of a rewriting that strays from it.
         seed_answer: Whether a plain answer is sampled first and competes with the others.
-        replacement: "top_k" gives the place of each weaker beam to one of the `keep` best, drawn uniformly
-            (paper, Exploitation B). "resample" draws the survivors by softmax of the standardised rewards
-            (Rollout Roulette, arXiv 2502.01618) with systematic resampling, so that a fair beam often
-            survives. "none" decodes to the end (paper, "Mutation + BoN").
+        replacement: "resample" draws the survivors by softmax of the standardised rewards (Rollout Roulette,
+            arXiv 2502.01618) with systematic resampling, so that a fair beam often survives. "top_k" gives the
+            place of each weaker beam to one of the `keep` best, drawn uniformly (paper, Exploitation B). "none"
+            decodes to the end (paper, "Mutation + BoN").
         resample_temperature: Of that softmax; lower is greedier.
         carry: What a copied response goes on under: "branch" its own instruction, which costs the policy
             nothing; "text" the instruction of the beam it replaces, as in the paper.
@@ -80,14 +80,14 @@ class Darwin:
     beams: int = 5
     per_instruction: int = 1
     cycles: int = 1
-    period: int = 40
+    period: int = 16
     first_period: int | None = None
     keep: int = 3
-    mutation: Mutation = "each"
+    mutation: Mutation = "append"
     keep_original: bool = True
     drift_guard: bool = True
     seed_answer: bool = False
-    replacement: Replacement = "top_k"
+    replacement: Replacement = "resample"
     resample_temperature: float = 1.0
     carry: Carry = "branch"
     pool_finished: bool = True
@@ -111,10 +111,12 @@ class Darwin:
         """The published method to the letter (v5, App. B): 3 cycles of 5 beams, m = 40, k = 3."""
         return cls(
             cycles=3,
+            period=40,
             mutation="list",
             keep_original=False,
             drift_guard=False,
             seed_answer=True,
+            replacement="top_k",
             carry="text",
             pool_finished=False,
         )

@@ -17,7 +17,12 @@ EVENTS = {"started", "cycle_started", "mutated", "grown", "scored", "replaced", 
 
 
 def chat(**fields):
-    defaults = {"model": ScriptedPolicy(), "reward": keyword_reward("sea"), "search": Darwin(period=8), "seed": 1}
+    defaults = {
+        "model": ScriptedPolicy(),
+        "reward": keyword_reward("sea"),
+        "search": Darwin(period=8, replacement="top_k"),
+        "seed": 1,
+    }
     return ChatDarwin(**{**defaults, **fields})
 
 

@@ -22,7 +22,7 @@ MARK = "follow this JSON Schema:\n"
 
 def respond(conversation: str, tools: list[dict[str, Any]]) -> str:
     """Call the first tool when asked, answer by the schema when there is one, else talk."""
-    question = conversation.rpartition("\nassistant:")[0].rpartition("\n")[2]
+    question = re.split(r"\n(?=(?:system|user|assistant|tool):)", conversation)[-2]  # the last one is still empty
     quoted = re.search("named '([^']*)'", question)
     if "JSON Schema:" in conversation:
         schema = json.JSONDecoder().raw_decode(conversation.partition(MARK)[2])[0]
@@ -109,7 +109,7 @@ class TestFunctionCalling(TestJsonSchema):
 
 
 class TestDarwinSearch(TestJsonSchema):
-    """The same under the default search, which rewrites instructions."""
+    """The same under the default search, which adds to instructions."""
 
     supports_model_override = False  # a real model: covered above, and slow with a whole search
 

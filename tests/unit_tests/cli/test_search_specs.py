@@ -40,7 +40,7 @@ def test_few_beams_keep_fewer(beams, keep):
         ("best-of-n", {"cycles": 2}, "--cycles means nothing to --search best-of-n, which takes --beams"),
         ("plain", {"beams": 2}, "--beams means nothing to --search plain, which takes no such options"),
         ("darwin", {"period": 0}, "period=0 must be at least 1"),
-        ("darwin", {"keep": 5, "beams": 5}, "keep=5 must be"),
+        ("darwin-paper", {"keep": 5, "beams": 5}, "keep=5 must be"),
     ],
 )
 def test_wrong_searches_are_refused(name, options, message):

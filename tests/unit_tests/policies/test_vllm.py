@@ -14,9 +14,9 @@ HOST = "http://host:8000"
 
 def test_construction_connects_to_nothing():
     policy = VLLMPolicy(HOST, "org/name", tokenizer="org/other", api_key="secret")
-    assert policy.identity() == {"model": "org/name", "base_urls": [HOST], "tokenizer": "org/other", "block": 40}
+    assert policy.identity() == {"model": "org/name", "base_urls": [HOST], "tokenizer": "org/other", "block": 16}
     assert repr(policy) == (
-        "VLLMPolicy(model='org/name', base_urls=['http://host:8000'], tokenizer='org/other', block=40)"
+        "VLLMPolicy(model='org/name', base_urls=['http://host:8000'], tokenizer='org/other', block=16)"
     )
     assert set(policy.profile()) == {"tool_choice", "structured_output"}
     assert policy.name == "org/name"

@@ -30,7 +30,8 @@ from langchain_darwin.search.darwin import (
 from langchain_darwin.testing import ScriptedPolicy
 from tests.unit_tests.search.driving import INSTRUCTION, draw, drive, ending_at, of, rewriter, task
 
-PLAIN = Darwin(beams=4, keep=2, period=5, mutation="none")
+PLAIN = Darwin(beams=4, keep=2, period=5, mutation="none", replacement="top_k")
+REWRITING = Darwin(period=6, mutation="each")
 
 
 def beam(ident, reward=None, finish=None, instruction="I"):
@@ -46,10 +47,10 @@ class TestFields:
     @pytest.mark.parametrize(
         ("fields", "words"),
         [
-            ({"keep": 9}, "keep=9 must be between 1 and the number of beams less one, 4"),
-            ({"keep": 5}, "keep=5 must be between 1 and the number of beams less one, 4"),
+            ({"replacement": "top_k", "keep": 9}, "keep=9 must be between 1 and the number of beams less one, 4"),
+            ({"replacement": "top_k", "keep": 5}, "keep=5 must be between 1 and the number of beams less one, 4"),
             ({"keep": 0}, "keep=0 must be at least 1"),
-            ({"beams": 1}, "beams=1 leaves nothing to replace"),
+            ({"replacement": "top_k", "beams": 1}, "beams=1 leaves nothing to replace"),
             ({"period": 0}, "period=0 must be at least 1"),
             ({"first_period": 0}, "first_period=0 must be at least 1"),
             ({"cycles": 0}, "cycles=0 must be at least 1"),
@@ -66,8 +67,8 @@ class TestFields:
             Darwin(**fields)
 
     def test_keep_counts_all_beams_of_all_instructions(self):
-        assert Darwin(beams=3, per_instruction=2, keep=5).keep == 5
-        assert Darwin(beams=2, keep=9, replacement="none").keep == 9
+        assert Darwin(beams=3, per_instruction=2, keep=5, replacement="top_k").keep == 5
+        assert Darwin(beams=2, keep=9).keep == 9
 
     def test_it_is_frozen_and_comparable(self):
         assert Darwin() == Darwin()
@@ -121,7 +122,7 @@ class TestReplacement:
 
     def test_branch_carries_the_instruction_and_text_does_not(self):
         by_wording = lambda beam: float(EXTRA_SCORES.get(beam.instruction[-6:], 0))  # noqa: E731
-        search = Darwin(beams=4, keep=2, period=5)
+        search = Darwin(beams=4, keep=2, period=5, mutation="each", replacement="top_k")
         branched = drive(search, task(), by_wording, draw())[0]
         grafted = drive(replace(search, carry="text"), task(), by_wording, draw())[0]
         assert len({beam.instruction for beam in of(Grow, branched)[2].beams}) < 4
@@ -155,7 +156,7 @@ class TestReplacement:
             assert outcome.best.id == 3
 
     def test_no_replacement_decodes_in_one_go_and_still_fills_the_archive(self):  # fault 3
-        search = Darwin(replacement="none", cycles=2)
+        search = Darwin(mutation="each", replacement="none", cycles=2)
         steps, outcome = drive(search, task(), lambda beam: float(len(beam.instruction)))
         assert [grow.tokens for grow in of(Grow, steps)] == [None] * 4
         assert len(of(Archived, steps)[0].instructions) > 1
@@ -324,7 +325,7 @@ class TestRun:
         _, outcome = drive(PLAIN, task(), by_id({0: 9, 2: 1}), grow)
         assert outcome.best.id == 2
 
-    @pytest.mark.parametrize("search", [Darwin(), Darwin.paper(), Darwin(replacement="resample")])
+    @pytest.mark.parametrize("search", [Darwin(), Darwin.paper(), REWRITING])
     def test_the_same_seed_gives_the_same_steps(self, search):  # fault 26
         search = replace(search, period=6)
         score = lambda beam: float(hash(beam.tokens) % 97)  # noqa: E731
@@ -347,7 +348,7 @@ class TestConversations:
 
     def test_only_the_last_human_message_is_rewritten(self):
         job = task(conversation=self.TOOLS)
-        steps, _ = drive(Darwin(period=6), job, by_id({}), draw(ScriptedPolicy(rewriter)))
+        steps, _ = drive(REWRITING, job, by_id({}), draw(ScriptedPolicy(rewriter)))
         rewritten = [text for text in of(Mutated, steps)[0].instructions if text != job.instruction]
         assert rewritten
         text, _ = job.codec.read_chat(job.root(rewritten[0]).prompt)
@@ -355,6 +356,6 @@ class TestConversations:
         assert "tool: Rain, 4 degrees" in text
 
     def test_without_a_human_message_mutation_is_skipped_visibly(self):
-        steps, outcome = drive(Darwin(period=6), task(conversation=[{"role": "system", "content": "Go."}]), by_id({}))
+        steps, outcome = drive(REWRITING, task(conversation=[{"role": "system", "content": "Go."}]), by_id({}))
         assert "not rewritten" in of(Remark, steps)[0].text
         assert outcome.best.tokens

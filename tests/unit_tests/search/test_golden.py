@@ -35,8 +35,9 @@ from tests.unit_tests.search.driving import INSTRUCTION, rewriter, task
 GOLDEN = Path(__file__).with_name("golden")
 SEARCHES = {
     "darwin": Darwin(),
+    "top_k": Darwin(mutation="each", replacement="top_k", period=40),
     "paper": Darwin.paper(),
-    "resample": Darwin(mutation="none", replacement="resample"),
+    "resample": Darwin(mutation="none", replacement="resample", period=40),
     "mutation_only": Darwin(mutation="list", replacement="none", cycles=2),
     "look_ahead": replace(Darwin.paper(), cycles=1, per_instruction=2, look_ahead=10),
     "best_of_n": BestOfN(),
