@@ -2,7 +2,7 @@
 
     python benchmarks/foresight.py --data FOLDER            # the rewards of benchmarks/proof.py, on its prompts
 
-FOLDER is that of benchmarks/proof.py. Plain answers are sampled for prompts after those of the proof; the first t
+FOLDER is that of benchmarks/proof.py. Plain answers are sampled for prompts that the proof does not take; the first t
 tokens of each are judged, and correlated with the reward and with the gold of the whole answer, over the answers to
 one prompt that are longer than t. The table has means over prompts with standard errors. At 0 nothing is gained by
 replacing beams after t tokens; at 1 the rest of the answer does not matter. Prompts whose answers, or beginnings, all
@@ -10,14 +10,11 @@ get one score say nothing and are left out; how many are left is beside each num
 """
 
 import argparse
-import sys
 from pathlib import Path
 
 import numpy as np
-from langchain_core.messages import AIMessage, HumanMessage
-
-sys.path.insert(0, str(Path(__file__).parent))
 import proof_rewards
+from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_darwin import BestOfN, ChatDarwin
 from langchain_darwin.evaluation.ifeval import PartialScore, StrictAccuracy
@@ -33,10 +30,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data files")
     parser.add_argument("--limit", type=int, default=24, help="prompts of each set (default: 24)")
-    parser.add_argument("--skip", type=int, default=60, help="prompts to leave out before them (default: 60)")
+    parser.add_argument("--skip", type=int, default=120, help="prompts to leave out before them (default: 120)")
     parser.add_argument("--samples", type=int, default=16, help="answers to each prompt (default: 16)")
     parser.add_argument("--tokens", type=int, default=192, help="longest answer (default: 192)")
     options = parser.parse_args()
+    if complaint := proof_rewards.missing(options.data):
+        parser.error(complaint)
     proof_rewards.fit(options.data / "hh_harmless_dev.jsonl")
     policy = TransformersPolicy(dtype="auto")
     print("| reward | of | " + " | ".join(f"{t} tokens" for t in AT) + " |\n|---|---|" + "---:|" * len(AT))

@@ -6,9 +6,16 @@ from langchain_darwin.rewards import NoRefusal, PreferenceReward, RepetitionPena
 from langchain_darwin.rewards.preference import read_pairs
 
 HEADS = Path("build/proof")
+FILES = ("ifeval_dev.jsonl", "alpaca_eval_dev.jsonl", "hh_harmless_dev.jsonl")
 
 rules = [RepetitionPenalty(), NoRefusal()]
 """What is wrong with a text whatever was asked; they do not look at IFEval's verifiers."""
+
+
+def missing(folder: Path) -> str | None:
+    """What to tell someone whose folder lacks a file, if it does."""
+    lacking = ", ".join(name for name in FILES if not (folder / name).is_file())
+    return f"{folder} lacks {lacking}: prompts of IFEval and AlpacaEval, and preference pairs" if lacking else None
 
 
 def fit(pairs: Path) -> None:
