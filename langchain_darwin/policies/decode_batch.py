@@ -133,12 +133,12 @@ class DecodeBatch:
                 return
 
     def _open(self, texts: list[Text]) -> bool:
-        """Make texts live and draw their first tokens; False if memory is short until others have left."""
+        """Make texts live, draw first tokens of those not behind; False if memory is short until others have left."""
         texts = [text for text in texts if self._match(text)]
         if not texts:
             return True
         try:
-            rows, logits = self._store.open([(*text.job.prefix, *text.new) for text in texts])
+            rows, logits = self._store.open([(*text.job.prefix, *text.new) for text in texts], may_lag=True)
         except Exception as error:  # noqa: BLE001
             if not is_out_of_memory(error):
                 self._fail({text.submission for text in texts}, error)
@@ -149,7 +149,9 @@ class DecodeBatch:
             text.cost = text.cost or (row.prefilled, row.reused)
             self._live[row] = text
         self._drawing = None
-        self._accept(texts, make_drawing(texts, self._codec.end_ids, self._device), logits)
+        ahead = [text for text, row in zip(texts, rows, strict=True) if not row.behind]
+        if ahead:
+            self._accept(ahead, make_drawing(ahead, self._codec.end_ids, self._device), logits)
         return True
 
     def _match(self, text: Text) -> bool:

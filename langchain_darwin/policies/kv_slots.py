@@ -62,7 +62,7 @@ class KVSlots:
         return self.max_rows - len(self.live)
 
     @torch.inference_mode()
-    def open(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[list[Row], torch.Tensor]:
+    def open(self, prefixes: Sequence[tuple[int, ...]], *, may_lag: bool = False) -> tuple[list[Row], torch.Tensor]:
         """Make rows for `prefixes` live; see `RowStore.open`."""
         before = len(self.live)
         if len(prefixes) > self.free():
@@ -78,12 +78,16 @@ class KVSlots:
                 longest = max(len(texts[i]) for i in wave)
                 self._memory.reserve(len(self.live) + len(wave), longest + 1, keep=self._worth_keeping())
                 self._seat([rows[i] for i in wave], [texts[i] for i in wave])
-                for i, output in zip(wave, self._compute([rows[i] for i in wave]), strict=True):
+                if may_lag:
+                    self._leave_behind([rows[i] for i in wave])
+                ahead = [i for i in wave if not rows[i].behind]
+                for i, output in zip(ahead, self._compute([rows[i] for i in ahead]), strict=True):
                     outputs[i] = output
         except BaseException:
             self.close(self.live[before:])
             raise
-        return rows, torch.stack([output for output in outputs if output is not None])
+        known = [output for output in outputs if output is not None]
+        return rows, torch.stack(known) if known else torch.empty(0, 0)
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -99,6 +103,7 @@ class KVSlots:
         self._positions += 1
         for row, token in zip(self.live, ids, strict=True):
             row.tokens.append(token)
+            row.behind = False
         return output
 
     @torch.inference_mode()
@@ -186,6 +191,14 @@ class KVSlots:
             row.slot = homes[i]
         self._positions = None
         self.live += sorted(rows, key=lambda row: row.slot)
+
+    def _leave_behind(self, rows: list[Row]) -> None:
+        """Leave the last token of a row to the next step if all others are in memory."""
+        for row in rows:
+            if row.prefilled == 1:
+                row.tokens.pop()
+                row.behind = True
+                self._memory.held[row.slot] = row.reused
 
     # ---- computing
 

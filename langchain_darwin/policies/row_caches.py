@@ -63,7 +63,12 @@ class RowCaches:
         """How many more rows can be opened now."""
         return self.max_rows - len(self.live)
 
-    def open(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[list[Row], torch.Tensor]:
+    def open(
+        self,
+        prefixes: Sequence[tuple[int, ...]],
+        *,
+        may_lag: bool = False,  # noqa: ARG002 - rows are computed one by one, so nothing would be saved
+    ) -> tuple[list[Row], torch.Tensor]:
         """Make `prefixes` live: their rows, and float32 logits `[len(prefixes), vocabulary]` after each."""
         if len(prefixes) > self.free():
             msg = f"{len(prefixes)} rows asked for, but only {self.free()} of max_rows={self.max_rows} are free"

@@ -16,13 +16,15 @@ class Row:
 
     Attributes:
         tokens: All token ids of the text so far. The store appends to it in `step`.
-        prefilled: Prefix tokens that `open` computed for this row.
+        prefilled: Prefix tokens that were not in memory.
         reused: Prefix tokens that `open` found in memory.
+        behind: Whether the last token of the prefix is left to the next `step`, which must be given it.
     """
 
     tokens: list[int]
     prefilled: int = 0
     reused: int = 0
+    behind: bool = False
     slot: int = field(default=-1, repr=False)
 
 
@@ -38,11 +40,16 @@ class RowStore(Protocol):
         """How many more rows can be opened now."""
         ...
 
-    def open(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[list[Row], torch.Tensor]:
+    def open(self, prefixes: Sequence[tuple[int, ...]], *, may_lag: bool = False) -> tuple[list[Row], torch.Tensor]:
         """Make rows for `prefixes` live, at the end of `live`, in an order of the store's choosing.
 
+        Args:
+            prefixes: Token ids, at least one each.
+            may_lag: Leave rows of which only the last token is missing `behind`: the next `step` computes it along
+                with the others' next tokens, which saves a forward pass.
+
         Returns:
-            The new rows in the order of `prefixes`, and float32 logits `[len(prefixes), vocabulary]` of the token
+            The new rows in the order of `prefixes`, and float32 logits `[rows not behind, vocabulary]` of the token
             that follows each prefix, in the same order.
         """
         ...

@@ -1,4 +1,6 @@
 import json
+import runpy
+import sys
 
 import pytest
 from typer.testing import CliRunner
@@ -123,3 +125,11 @@ def test_demo_runs_to_its_end(tmp_path):
     for name in ("plain", "best of 5", "DARWIN"):
         assert name in result.stdout
     assert len(read_trace(tmp_path / "t.jsonl")) == 3
+
+
+def test_the_package_can_be_run_as_a_module(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["langchain_darwin", "--version"])
+    with pytest.raises(SystemExit) as end:
+        runpy.run_module("langchain_darwin", run_name="__main__")
+    assert end.value.code == 0
+    assert capsys.readouterr().out == f"langchain-darwin {__version__}\n"

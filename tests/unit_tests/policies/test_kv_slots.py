@@ -101,6 +101,36 @@ def test_a_round_of_a_search_computes_one_token_a_row(llama):
     assert costs(losers) == [(1, 34)] * 2
 
 
+def test_rows_that_lack_one_token_get_it_with_the_next_step(llama):
+    store = KVSlots(llama, 8)
+    rows, _ = store.open([TEXT[:30], OTHER[:20]])
+    store.close(rows)
+    computed = (*TEXT[:30], 7, 8)
+    texts = [(*TEXT[:30], 9), computed, OTHER[:20], (5,)]
+    rows, logits = store.open(texts, may_lag=True)
+    assert [row.behind for row in rows] == [True, False, True, True]
+    assert costs(rows) == [(1, 30), (2, 30), (1, 19), (1, 0)]
+    torch.testing.assert_close(logits, plain(llama, [computed]), atol=1e-4, rtol=0)
+
+    tokens = {row: 77 if row is rows[1] else text[-1] for row, text in zip(rows, texts, strict=True)}
+    logits = store.step(torch.tensor([tokens[row] for row in store.live]))
+    whole = [tuple(row.tokens) for row in store.live]
+    check(llama, store, whole, logits)
+    assert sorted(whole) == sorted([texts[0], (*computed, 77), texts[2], texts[3]])
+    assert not any(row.behind for row in rows)
+    step(llama, store, 3)
+
+
+def test_siblings_may_all_be_behind(llama):
+    store = KVSlots(llama, 8)
+    rows, _ = store.open([TEXT[:30]])
+    store.close(rows)
+    rows, logits = store.open([TEXT[:30]] * 3, may_lag=True)
+    assert len(logits) == 0
+    logits = store.step(torch.tensor([TEXT[29]] * 3))
+    check(llama, store, [TEXT[:30]] * 3, logits)
+
+
 def test_the_same_prefix_again_computes_its_last_token_in_place(llama):
     store = KVSlots(llama, 2)
     for _ in range(3):

@@ -190,7 +190,7 @@ def the_batch(policy):
 
 
 def fail(error):
-    def raising(*_):
+    def raising(*_, **__):
         raise error
 
     return raising
