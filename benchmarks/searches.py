@@ -44,7 +44,7 @@ SEARCHES = {
     "BlockwiseBestOfK(k=5, decay=0.7)": BlockwiseBestOfK(k=5, decay=0.7),
     "Particles(n=5, temperature=0.1)": Particles(n=5, temperature=0.1),
     "Darwin()": Darwin(),
-    'Darwin(mutation="none")': Darwin(mutation="none"),
+    'Darwin(mutation="each")': Darwin(mutation="each"),
     'Darwin(replacement="none")': Darwin(replacement="none"),
     "Darwin(look_ahead=25)": Darwin(look_ahead=25),
     "Darwin.paper(), one cycle": replace(Darwin.paper(), cycles=1),

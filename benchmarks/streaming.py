@@ -23,8 +23,8 @@ SEARCHES = {
     "BestOfN(n=1)": BestOfN(n=1),
     "BestOfN(n=5)": BestOfN(n=5),
     "Darwin()": Darwin(),
-    'Darwin(mutation="none")': Darwin(mutation="none"),
-    'Darwin(beams=3, keep=1, period=10, mutation="none")': Darwin(beams=3, keep=1, period=10, mutation="none"),
+    'Darwin(mutation="each")': Darwin(mutation="each"),
+    'Darwin(beams=3, replacement="top_k", keep=1)': Darwin(beams=3, replacement="top_k", keep=1),
     "Particles()": Particles(),
     "Particles(n=3, period=10, temperature=0.1)": Particles(n=3, period=10, temperature=0.1),
 }
