@@ -49,7 +49,7 @@ def test_a_question_is_answered_recorded_and_shown(tmp_path):
     assert trace.cost["decoded"] == facts["darwin"]["tokens"]["decoded"]
     assert trace.notes == []
     assert "round 1" in done.stderr
-    assert "the answer" in run(*CLI, "show", path).stdout
+    assert f"Answer (beam {trace.outcome.best.id} " in run(*CLI, "show", path).stdout
 
 
 @pytest.mark.slow
