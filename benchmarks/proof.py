@@ -91,7 +91,8 @@ def tuning_prompts(path: Path) -> Path:
     """A file of the prompts that are tuned on."""
     chosen = Path("build/proof") / f"tuned-on-{path.name}"
     chosen.parent.mkdir(parents=True, exist_ok=True)
-    chosen.write_text("".join(path.read_text(encoding="utf-8").splitlines(keepends=True)[TUNED_ON]), encoding="utf-8")
+    lines = path.read_text(encoding="utf-8").split("\n")[TUNED_ON]
+    chosen.write_text("\n".join(lines), encoding="utf-8")
     return chosen
 
 

@@ -7,7 +7,7 @@ def concise(_messages, responses):
     return [-abs(len(response.text.split()) - 30) for response in responses]  # 30 words are best
 
 
-model = ChatDarwin(reward=concise, search=Darwin(beams=4, keep=2), max_tokens=80, seed=7)
+model = ChatDarwin(reward=concise, search=Darwin(beams=4), max_tokens=80, seed=7)
 answer = model.invoke("Why is the sky blue?")
 print(answer.text)
 print(answer.response_metadata["darwin"])

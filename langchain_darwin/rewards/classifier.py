@@ -13,13 +13,12 @@ from langchain_darwin.policies.forward import Forward, Masks
 from langchain_darwin.policies.kv_slots import KVSlots
 from langchain_darwin.policies.loading import is_ragged
 from langchain_darwin.policies.out_of_memory import is_out_of_memory
-from langchain_darwin.rewards.encoding import Encoder, Ids
+from langchain_darwin.rewards.encoding import REMEMBERED, Encoder, Ids
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
     from transformers.cache_utils import Cache
 
-_REMEMBERED = 64  # texts; those of several searches side by side
 _PROBE_TOKENS = 12
 _PROBE_TOLERANCE = 0.05  # of the score; bfloat16 rounding stays below, another way of pooling does not
 
@@ -112,7 +111,7 @@ class Classifier:
         return float(logits[self._label] - others.logsumexp(0))
 
     def _empty_slots(self) -> KVSlots:
-        return KVSlots(self._model, self._batch_size, remember=_REMEMBERED, forward=_last_scores(self._model))
+        return KVSlots(self._model, self._batch_size, remember=REMEMBERED, forward=_last_scores(self._model))
 
     @torch.inference_mode()
     def _agrees(self) -> bool:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Ids = tuple[int, ...]
 
+REMEMBERED = 64
+"""Texts that a model which scores them keeps in memory: those of several searches side by side."""
+
 
 class Encoder:
     """A reward model's tokenizer, its chat template and its limit."""

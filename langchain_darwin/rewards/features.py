@@ -18,7 +18,7 @@ from langchain_darwin.policies.embedded import resolve_model
 from langchain_darwin.policies.forward import Masks
 from langchain_darwin.policies.kv_slots import KVSlots
 from langchain_darwin.policies.loading import LoadedModel, load_model
-from langchain_darwin.rewards.encoding import ever_shorter
+from langchain_darwin.rewards.encoding import REMEMBERED, Ids, ever_shorter
 from langchain_darwin.rewards.transcript import content, turns
 
 if TYPE_CHECKING:
@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 
 _DEPTH = 0.8  # of the layers: the last ones turn to the next token, and features before them preferred better
 _ROWS = 8  # texts computed at a time
-_REMEMBERED = 64  # texts; those of several searches side by side
 
 Pooling: TypeAlias = Literal["mean", "last"]
-Ids: TypeAlias = tuple[int, ...]
 
 
 class Features:
@@ -56,9 +54,7 @@ class Features:
         self.tokens_processed = 0
         self._end = end_of_turn_id(loaded.tokenizer) or loaded.tokenizer.eos_token_id
         self._lock = threading.Lock()
-        self._slots = (
-            KVSlots(self._model, _ROWS, remember=_REMEMBERED, forward=self._forward) if loaded.ragged else None
-        )
+        self._slots = KVSlots(self._model, _ROWS, remember=REMEMBERED, forward=self._forward) if loaded.ragged else None
         self._start = 0  # tokens before the answers that are computed now
 
     def read(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> NDArray[np.float64]:

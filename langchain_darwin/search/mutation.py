@@ -110,7 +110,7 @@ def mutate(
     Returns:
         The instructions; `candidate` itself wherever there is no good rewriting.
     """
-    if how == "append":
+    if how == "append" and candidate.strip():
         texts = _appended(candidate, n)
         yield Mutated(cycle, tuple(texts), (None,) * n)
         return texts

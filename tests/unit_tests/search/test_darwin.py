@@ -355,7 +355,9 @@ class TestConversations:
         assert text.startswith("system: Be kind.\nuser: What is the weather in Oslo? Add")
         assert "tool: Rain, 4 degrees" in text
 
-    def test_without_a_human_message_mutation_is_skipped_visibly(self):
-        steps, outcome = drive(REWRITING, task(conversation=[{"role": "system", "content": "Go."}]), by_id({}))
+    @pytest.mark.parametrize("search", [Darwin(), REWRITING])
+    def test_without_a_human_message_mutation_is_skipped_visibly(self, search):
+        steps, outcome = drive(search, task(conversation=[{"role": "system", "content": "Go."}]), by_id({}))
+        assert not of(Mutated, steps)
         assert "not rewritten" in of(Remark, steps)[0].text
         assert outcome.best.tokens
