@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_darwin.policies.background_loop import background_loop
+from langchain_darwin.background_loop import background_loop
 from langchain_darwin.policies.base import Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.chat_codec import ChatCodec
 from langchain_darwin.policies.decode_work import Submission, Text, open_submission
@@ -62,7 +62,7 @@ class Connection:
             DarwinError: No server answers, or serves the model, or there is no tokenizer.
         """
         self.pid = os.getpid()
-        self._loop = background_loop()
+        self._loop = background_loop("langchain-darwin-http")
         servers = [
             Server(
                 url,

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from langchain_darwin.background_loop import background_loop
 from langchain_darwin.errors import RewardError
 
 _EXIT_PATIENCE = 5.0  # seconds that the interpreter waits for judges under way
@@ -26,8 +27,18 @@ def is_async(judge: Any) -> bool:
 def start(judge: Callable[..., Any], *arguments: Any) -> Future[Any]:
     """Run the judge elsewhere: on the background loop if it is async, else in a thread of its own."""
     if is_async(judge):
-        return _background.submit(judge(*arguments))
+        return _on_background_loop(judge(*arguments))
     return in_thread(lambda: judge(*arguments))
+
+
+def _on_background_loop(work: Coroutine[Any, Any, Any]) -> Future[Any]:
+    """Run it in a copy of the caller's context variables, on a loop that no policy waits for."""
+    loop = background_loop("langchain-darwin-async-rewards")
+    if loop.is_current():
+        work.close()
+        message = "an async reward called a synchronous search with an async reward: await `ainvoke` there"
+        raise RewardError(message)
+    return loop.run(work)
 
 
 def awaitable(judge: Any, *arguments: Any) -> Awaitable[Any]:
@@ -79,36 +90,3 @@ async def gather(calls: Sequence[Awaitable[Any]]) -> list[Any]:
     finally:
         for task in tasks:
             task.cancel()
-
-
-class _BackgroundLoop:
-    """One event loop in a daemon thread, started when first needed, again after a fork.
-
-    One loop for all calls, because clients of async libraries cannot be used from two.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-
-    def submit(self, coroutine: Coroutine[Any, Any, Any]) -> Future[Any]:
-        """Run the coroutine in a copy of the caller's context variables."""
-        if threading.current_thread() is self._thread:
-            coroutine.close()
-            message = "an async reward called a synchronous search with an async reward: await `ainvoke` there"
-            raise RewardError(message)
-        return asyncio.run_coroutine_threadsafe(coroutine, self._running())
-
-    def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None or self._thread is None or not self._thread.is_alive():
-                self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(
-                    target=self._loop.run_forever, name="langchain-darwin async rewards", daemon=True
-                )
-                self._thread.start()
-            return self._loop
-
-
-_background = _BackgroundLoop()

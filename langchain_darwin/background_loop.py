@@ -1,6 +1,6 @@
-"""One event loop in a thread of its own, for policies that wait for servers.
+"""Event loops in threads of their own: one for policies that wait for servers, one for async rewards.
 
-The thread begins with the first request of a process and ends with the interpreter. A forked child begins its own.
+A thread begins when its loop is first needed and ends with the interpreter. A forked child begins its own.
 """
 
 from __future__ import annotations
@@ -31,12 +31,20 @@ class Closable(Protocol):
 class BackgroundLoop:
     """An event loop and its thread."""
 
-    def __init__(self) -> None:
-        """Start the thread."""
+    def __init__(self, name: str) -> None:
+        """Start the thread, under that name."""
         self._loop = asyncio.new_event_loop()
         self._open: weakref.WeakSet[Closable] = weakref.WeakSet()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="langchain-darwin-http", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
         self._thread.start()
+
+    def is_alive(self) -> bool:
+        """Whether its thread runs; what raises `SystemExit` on the loop ends it."""
+        return self._thread.is_alive()
+
+    def is_current(self) -> bool:
+        """Whether the caller runs on this loop, and would wait for itself if it waited for the loop."""
+        return threading.current_thread() is self._thread
 
     def run(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
         """Begin `work` on the loop; cancelling the future cancels it. May be called from any thread."""
@@ -48,7 +56,9 @@ class BackgroundLoop:
         weakref.finalize(owner, self._close_later, resource, os.getpid()).atexit = False
 
     def stop(self) -> None:
-        """Cancel what runs, close what is open, and end the thread."""
+        """Cancel what runs, close what is open, and end the thread, unless it has ended."""
+        if not self.is_alive():
+            return
         with contextlib.suppress(TimeoutError):
             self.run(self._finish()).result(_EXIT_PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
@@ -70,12 +80,17 @@ class BackgroundLoop:
         await asyncio.get_running_loop().shutdown_default_executor()
 
 
-def background_loop() -> BackgroundLoop:
-    """The loop of this process, started if it does not run."""
+def background_loop(name: str) -> BackgroundLoop:
+    """The loop of that name in this process, started if it does not run.
+
+    One name for all that share clients of async libraries, which cannot be used from two loops; another for what must
+    not hold those up.
+    """
     with _process.lock:
-        if _process.loop is None:
-            _process.loop = BackgroundLoop()
-        return _process.loop
+        loop = _process.loops.get(name)
+        if loop is None or not loop.is_alive():
+            loop = _process.loops[name] = BackgroundLoop(name)
+        return loop
 
 
 class _Process:
@@ -83,7 +98,7 @@ class _Process:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.loop: BackgroundLoop | None = None
+        self.loops: dict[str, BackgroundLoop] = {}
 
 
 _process = _Process()
@@ -97,8 +112,8 @@ def _forget() -> None:
 
 @atexit.register
 def _stop() -> None:
-    if _process.loop is not None:
-        _process.loop.stop()
+    for loop in _process.loops.values():
+        loop.stop()
 
 
 if hasattr(os, "register_at_fork"):
