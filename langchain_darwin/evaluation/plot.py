@@ -14,12 +14,15 @@ if TYPE_CHECKING:
 _MARKERS = "osD^vP*X<>"
 _COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")  # Okabe and Ito's
 
+_ASIDE = 0.02  # of the axis
+
 
 def save_plot(report: Report, path: Path) -> None:
     """Draw two panels, reward and gold, into an image file.
 
     The line is Best-of-N made of the pool. A search is a point; its bar is the 95 % interval of its paired difference
-    to Best-of-N at equal policy tokens, drawn around the point. Points are moved apart a little sideways.
+    to Best-of-N at equal policy tokens, drawn around the point. Points are moved apart sideways, by 2 % of the axis at
+    most.
 
     Raises:
         MissingDependencyError: matplotlib is not installed.
@@ -50,9 +53,9 @@ def _panel(axes: Axes, report: Report, measure: str) -> None:
     axes.plot(tokens, [found.mean for found in means], color="black", linewidth=1.5, label="Best-of-N, N from the pool")
     for point, found in zip(report.curve, means, strict=True):
         axes.annotate(str(point.n), (point.tokens, found.mean), (3, -10), textcoords="offset points", fontsize=7)
-    step = 0.012 * max([*tokens, *(row.cost["decoded"] for row in report.rows)], default=0.0)
+    widest = max([*tokens, *(row.cost["decoded"] for row in report.rows)], default=0.0)
     for place, row in enumerate(report.rows):
-        aside = step * (place - (len(report.rows) - 1) / 2)  # searches of equal cost would hide one another
+        aside = widest * _ASIDE * ((2 * place + 1) / len(report.rows) - 1)  # those of equal cost would hide one another
         _point(axes, row, measure, place, aside)
     axes.set_xlim(left=0)
     axes.set_xlabel("policy tokens a prompt")
