@@ -35,7 +35,8 @@ TASKS = {
 def searches(beams: int) -> list[str]:
     """The methods and, at up to 5 beams, the ablations, in the table's order; more beams cost too much for all.
 
-    The base is a plain sample, Best-of-N the best of a random subset of them; every report has both.
+    The base is a plain sample, Best-of-N the best of a random subset of them; every report has both. `Darwin()` itself
+    is replacement only.
     """
     keep = max(1, beams * 3 // 5)
     darwin = f"darwin:beams={beams}"
@@ -46,12 +47,12 @@ def searches(beams: int) -> list[str]:
         f"majority vote@majority-vote:n={beams}",
         f"ARGS@args:top_k={beams}",
         f"paper@{paper}" if few else f"paper, 1 cycle@{paper},cycles=1",
-        f"mutation only@{darwin},replacement=none",
-        f"replacement only@{darwin},mutation=none",
+        f"requests appended@{darwin},mutation=append",
+        f"mutation only@{darwin},mutation=append,replacement=none",
     ]
     ablations = [
+        f"requests appended, graft of text@{darwin},mutation=append,carry=text",
         f"top-k@{darwin},replacement=top_k,keep={keep}",
-        f"graft of text@{darwin},carry=text",
         f"period 8@{darwin},period=8",
         f"period 40@{darwin},period=40",
         f"from token 48 on@{darwin},first_period=48",

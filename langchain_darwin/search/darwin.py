@@ -44,7 +44,7 @@ Carry = Literal["branch", "text"]
 class Darwin:
     """Evolutionary search over instructions and partial answers (paper, Algorithm 1).
 
-    Each cycle draws an instruction from the archive, rewrites it, and decodes a beam for each rewriting.
+    Each cycle draws an instruction from the archive, rewrites it if asked to, and decodes a beam for each rewriting.
     After every `period` tokens the beams are rewarded against the original instruction, and the weakest take
     over the response of a stronger one. Rewritings that did well enter the archive. The answer is the complete
     response with the highest reward over all cycles. The published method is `Darwin.paper()`; docs/paper.md
@@ -58,9 +58,9 @@ class Darwin:
         first_period: Tokens before the first replacement, or None for `period`. Rewards of very short texts
             say little (paper, Table 3).
         keep: Beams that stay in each round of "top_k", and instructions that can enter the archive per cycle; k.
-        mutation: "append" adds a short request, such as "Be specific.", to each, without asking the model; "each"
-            asks it for one rewriting per beam, all in one batch; "list" asks for all in one text (paper, App. D);
-            "none" decodes the instruction as it is.
+        mutation: "none" decodes the instruction as it is. "append" adds a short request, such as "Be specific.",
+            without asking the model; "each" asks it for one rewriting per beam, all in one batch; "list" asks for
+            all in one text (paper, App. D).
         keep_original: Whether the first of the instructions is the user's own.
         drift_guard: Whether the instruction itself is decoded in place of a rewriting that strays from it.
         seed_answer: Whether a plain answer is sampled first and competes with the others.
@@ -83,7 +83,7 @@ class Darwin:
     period: int = 16
     first_period: int | None = None
     keep: int = 3
-    mutation: Mutation = "append"
+    mutation: Mutation = "none"
     keep_original: bool = True
     drift_guard: bool = True
     seed_answer: bool = False

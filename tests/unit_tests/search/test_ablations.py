@@ -11,7 +11,7 @@ from langchain_darwin.search.best_of_n import BestOfN
 from langchain_darwin.search.darwin import Darwin
 from tests.unit_tests.search.driving import INSTRUCTION, drive, of, task
 
-SHORT = Darwin(period=5)
+SHORT = Darwin(period=5, mutation="append")
 
 
 def by_id(beam):
@@ -26,8 +26,8 @@ def answers_grown(steps):
     ("search", "mutates", "replaces"),
     [
         (SHORT, True, True),
-        (replace(SHORT, mutation="none"), False, True),
-        (replace(SHORT, mutation="none", replacement="resample"), False, True),
+        (Darwin(period=5), False, True),
+        (replace(SHORT, mutation="none", replacement="top_k"), False, True),
         (replace(SHORT, replacement="none"), True, False),
         (replace(SHORT, mutation="none", replacement="none"), False, False),
     ],

@@ -227,7 +227,9 @@ class TestArchive:
         assert update_archive({"I": None}, "I", ended, ["b", "c"]) == {"I": None, "b": -5.0}
 
     def test_candidates_come_from_the_archive(self):
-        steps, _ = drive(Darwin(cycles=4, period=5), task(), lambda beam: float(len(beam.instruction)))
+        steps, _ = drive(
+            Darwin(cycles=4, period=5, mutation="append"), task(), lambda beam: float(len(beam.instruction))
+        )
         archives = [event.instructions for event in of(Archived, steps)]
         assert all(
             event.instruction in archive
@@ -355,7 +357,7 @@ class TestConversations:
         assert text.startswith("system: Be kind.\nuser: What is the weather in Oslo? Add")
         assert "tool: Rain, 4 degrees" in text
 
-    @pytest.mark.parametrize("search", [Darwin(), REWRITING])
+    @pytest.mark.parametrize("search", [Darwin(mutation="append"), REWRITING])
     def test_without_a_human_message_mutation_is_skipped_visibly(self, search):
         steps, outcome = drive(search, task(conversation=[{"role": "system", "content": "Go."}]), by_id({}))
         assert not of(Mutated, steps)

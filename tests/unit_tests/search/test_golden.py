@@ -35,6 +35,7 @@ from tests.unit_tests.search.driving import INSTRUCTION, rewriter, task
 GOLDEN = Path(__file__).with_name("golden")
 SEARCHES = {
     "darwin": Darwin(),
+    "append": Darwin(mutation="append"),
     "top_k": Darwin(mutation="each", replacement="top_k", period=40),
     "paper": Darwin.paper(),
     "resample": Darwin(mutation="none", replacement="resample", period=40),
