@@ -20,7 +20,7 @@ def chat(**fields):
     defaults = {
         "model": ScriptedPolicy(),
         "reward": keyword_reward("sea"),
-        "search": Darwin(period=8, replacement="top_k"),
+        "search": Darwin(period=8, mutation="append", replacement="top_k"),
         "seed": 1,
     }
     return ChatDarwin(**{**defaults, **fields})
