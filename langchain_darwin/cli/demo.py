@@ -26,8 +26,8 @@ FACTS = ("Tuesday", "10:30", "room 12", "45 minutes", "budget", "Maria", "coffee
 SEED = 1
 MAX_TOKENS = 200
 MEASURED = (
-    "Over the seeds 1 to 10 its reward was above the plain answer's 9 times and above the best of 5's 9 times: 0.77 on "
-    "average, against 0.36 and 0.60 (python benchmarks/demo_seeds.py --seeds 10)."
+    "Seed 1 is a lucky one. Over the seeds 1 to 20 its reward was above the plain answer's 20 times and above the "
+    "best of 5's 18 times: 0.76 on average, against 0.31 and 0.58 (python benchmarks/demo_seeds.py --seeds 20)."
 )
 
 
@@ -67,16 +67,11 @@ def embedded_policy() -> Any:
 
 
 def searches() -> dict[str, Search]:
-    """What is compared.
-
-    A model of this size rewrites instructions badly, so DARWIN is shown without mutation; its five beams then write
-    no more tokens than the best of 5.
-    """
+    """What is compared; DARWIN with its defaults, whose five beams write no more tokens than the best of 5."""
     from langchain_darwin.search.best_of_n import BestOfN
     from langchain_darwin.search.darwin import Darwin
 
-    darwin = Darwin(beams=5, mutation="none", period=10, replacement="resample")
-    return {"plain": BestOfN(n=1), "best of 5": BestOfN(n=5), "DARWIN": darwin}
+    return {"plain": BestOfN(n=1), "best of 5": BestOfN(n=5), "DARWIN": Darwin()}
 
 
 def reward() -> Any:
@@ -114,8 +109,7 @@ def _introduction(seed: int) -> RenderableType:
         "that repeat. Always measured on the question as asked.\n"
     )
     text.append("Search    ", style="bold").append(
-        "DARWIN with 5 texts side by side; every 10 tokens strong ones are copied over weak ones. The instruction is "
-        "not rewritten, which a model of this size cannot do.\n"
+        "DARWIN with 5 texts side by side; every 16 tokens strong ones are copied over weak ones.\n"
     )
     text.append("Model     ", style="bold").append(f"SmolLM2-135M-Instruct, embedded; seed {seed}")
     return Panel(text, title="What the demo does", title_align="left", width=80)
