@@ -20,7 +20,7 @@ from pathlib import Path
 import proof_rewards
 
 TUNED_ON = slice(120, 144)  # lines; the proof takes them from the first on
-POOL = 20  # samples; the paper's three cycles at 5 beams pay for about 17
+POOL = 20  # samples; more than the paper's three cycles of 5 beams and their rewriting pay for
 TASKS = {
     "verifiers": ("ifeval", "ifeval-partial", "ifeval"),
     "rules": ("ifeval", "benchmarks/proof_rewards.py:rules", "ifeval"),

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import os
 import threading
+import time
 import weakref
 from collections.abc import Coroutine
 from concurrent.futures import Future
@@ -17,7 +18,7 @@ from typing import Any, Protocol, TypeVar
 
 _T = TypeVar("_T")
 
-_EXIT_PATIENCE = 10.0  # seconds that the interpreter waits for connections to close
+_EXIT_PATIENCE = 10.0  # seconds that the interpreter waits for work under way and connections to close
 
 
 class Closable(Protocol):
@@ -59,10 +60,11 @@ class BackgroundLoop:
         """Cancel what runs, close what is open, and end the thread, unless it has ended."""
         if not self.is_alive():
             return
+        deadline = time.monotonic() + _EXIT_PATIENCE
         with contextlib.suppress(TimeoutError):
             self.run(self._finish()).result(_EXIT_PATIENCE)
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_EXIT_PATIENCE)
+        self._thread.join(max(0.1, deadline - time.monotonic()))
         if not self._thread.is_alive():
             self._loop.close()
 
