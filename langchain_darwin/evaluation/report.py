@@ -9,6 +9,7 @@ from typing import Any
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.evaluation.equal_seconds import Timings, timings
 from langchain_darwin.evaluation.order_statistics import Pool
+from langchain_darwin.evaluation.paired import Paired, pair
 from langchain_darwin.evaluation.records import POOL, Cost, Failure, Plan, Record, Records, RunKey
 from langchain_darwin.evaluation.statistics import Interval, bootstrap, by_prompt
 
@@ -48,6 +49,7 @@ class Row:
         cost: Mean of each cost by its name in `records.Cost`, and `answer_tokens`, the length of the answer.
         equal_tokens: Against Best-of-N at equal policy tokens.
         equal_seconds: Against Best-of-N at equal seconds, or None where that cannot be told.
+        to_first: Against the first search of the table; None for that one, or where nothing can be paired.
     """
 
     label: str
@@ -59,6 +61,7 @@ class Row:
     cost: Mapping[str, float]
     equal_tokens: Difference
     equal_seconds: Difference | None
+    to_first: Paired | None = None
 
 
 @dataclass(frozen=True)
@@ -147,15 +150,17 @@ def _pools(runs: Sequence[Record]) -> _Pools:
 
 def _rows(plan: Plan, runs: Sequence[Record]) -> tuple[Row, ...]:
     pools, timed = _pools(runs), timings(runs)
-    rows = []
+    rows: list[Row] = []
+    first: list[Record] = []
     for label, search in plan.searches.items():
         own = [record for record in runs if record.search == search and (record.prompt, record.seed) in pools]
         if own:
-            rows.append(_row(label, own, pools, timed))
+            rows.append(_row(label, own, pools, timed, first))
+            first = first or own
     return tuple(rows)
 
 
-def _row(label: str, runs: Sequence[Record], pools: _Pools, timed: Timings) -> Row:
+def _row(label: str, runs: Sequence[Record], pools: _Pools, timed: Timings, first: Sequence[Record]) -> Row:
     return Row(
         label=label,
         configuration=runs[0].configuration,
@@ -166,6 +171,7 @@ def _row(label: str, runs: Sequence[Record], pools: _Pools, timed: Timings) -> R
         cost=_cost(runs),
         equal_tokens=_equal_tokens(runs, pools),
         equal_seconds=_equal_seconds(runs, pools, timed),
+        to_first=pair(runs, first),
     )
 
 

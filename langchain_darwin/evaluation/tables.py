@@ -40,7 +40,7 @@ class Table:
         from rich.text import Text
 
         style: Any = {"title_justify": "left", "title_style": "bold", "box": box.SIMPLE_HEAD, "pad_edge": False}
-        table = RichTable(title=self.title, **style)
+        table = RichTable(title=Text(self.title), **style)
         table.add_column(Text(self.headings[0]), overflow="fold", vertical="bottom")
         for heading in self.headings[1:]:
             table.add_column(Text(heading.replace(" ", "\n")), justify="right", no_wrap=True)
@@ -50,9 +50,9 @@ class Table:
 
 
 def tables(report: Report) -> list[Table]:
-    """What the searches reached, what it cost, how far it is from Best-of-N, and Best-of-N itself."""
-    reached = _reached(report)
-    return [reached, _costs(report), _equal_tokens(report), *_equal_seconds(report), _curve(report)]
+    """What the searches reached, what it cost, how far it is from Best-of-N and the first one, and Best-of-N itself."""
+    held_against = [_equal_tokens(report), *_equal_seconds(report), *_to_first(report)]
+    return [_reached(report), _costs(report), *held_against, _curve(report)]
 
 
 def introduction(report: Report) -> list[str]:
@@ -150,6 +150,19 @@ def _equal_seconds(report: Report) -> list[Table]:
     note = "N is interpolated between the Best-of-N runs that were timed on that prompt, the pool among them."
     found = [(row.label, row.equal_seconds) for row in report.rows if row.equal_seconds]
     return [_differences("Difference to Best-of-N at equal seconds", found, note)] if found else []
+
+
+def _to_first(report: Report) -> list[Table]:
+    found = [(row.label, row.to_first) for row in report.rows if row.to_first]
+    if not found:
+        return []
+    rows = [
+        (label, f"{one.tokens:.2f}", _with_interval(one.reward, signed=True), _with_interval(one.gold, signed=True))
+        for label, one in found
+    ]
+    name = report.rows[0].label
+    note = f"Search less {name}, prompt by prompt. Tokens are its policy tokens as a multiple of those of {name}."
+    return [Table(f"Difference to {name}", ("search", "tokens", "reward", "gold"), tuple(rows), (note,))]
 
 
 def _differences(title: str, found: Sequence[tuple[str, Difference]], note: str) -> Table:

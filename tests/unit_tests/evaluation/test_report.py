@@ -1,6 +1,7 @@
 import pytest
 
 from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.evaluation.paired import Paired
 from langchain_darwin.evaluation.records import POOL, Answer, Cost, Failure, Plan, Record, Records
 from langchain_darwin.evaluation.report import Difference, Point, make_report
 from langchain_darwin.evaluation.statistics import Interval
@@ -95,6 +96,12 @@ def test_seconds_are_not_compared_without_a_second_n_or_in_company():
     assert report(*POOLS, run("a", 2.0, 1.0, 30)).rows[0].equal_seconds is None
     shared = report(*POOLS, run("a", 2.0, 1.0, 30, at_once=2))
     assert (shared.rows[0].equal_seconds, shared.at_once) == (None, 2)
+
+
+def test_searches_are_held_against_the_first_that_has_runs():
+    other = Record("a", "other", "other", {"search": "ARGS"}, 0, (answer(0.5, 3.0, 7),), Cost(decoded=15))
+    rows = report(*POOLS, run("a", 2.0, 1.0, 30), other, searches=("missing", "ours", "other")).rows
+    assert [row.to_first for row in rows] == [None, Paired(1, 0.5, Interval(-1.5, -1.5, -1.5), Interval(2.0, 2.0, 2.0))]
 
 
 def test_failures_of_what_is_asked_for_are_told():

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from langchain_darwin.evaluation.paired import Paired
 from langchain_darwin.evaluation.records import Failure
 from langchain_darwin.evaluation.report import Difference, Point, Report, Row
 from langchain_darwin.evaluation.statistics import Interval
@@ -99,6 +100,14 @@ def test_equal_seconds_have_a_table_where_they_can_be_told():
         "Difference to Best-of-N at equal seconds",
         "Best-of-N from the pool",
     ]
+
+
+def test_further_searches_are_held_against_the_first():
+    paired = Paired(2, 1.254, Interval(-0.05, -0.11, 0.01), Interval(0.0, 0.0, 0.0))
+    two = replace(REPORT, rows=(ROW, replace(ROW, label="ours", to_first=paired)))
+    (table,) = (table for table in tables(two) if table.title == "Difference to a|b")
+    assert table.headings == ("search", "tokens", "reward", "gold")
+    assert table.rows == (("ours", "1.25", "-0.050 [-0.110, +0.010]", "+0.000 [+0.000, +0.000]"),)
 
 
 def test_runs_that_shared_the_machine_are_told():
