@@ -10,6 +10,7 @@ get one score say nothing and are left out; how many are left is beside each num
 """
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from langchain_darwin.rewards import PreferenceReward, as_reward, fit_preference
 from langchain_darwin.rewards.preference import read_pairs
 
 AT = (8, 16, 24, 40, 80, 120)
+AT_ONCE = 4  # questions; 64 rows are decoded at once
 
 
 def main():
@@ -39,18 +41,24 @@ def main():
     proof_rewards.fit(options.data / "hh_harmless_dev.jsonl")
     policy = TransformersPolicy(dtype="auto")
     print("| reward | of | " + " | ".join(f"{t} tokens" for t in AT) + " |\n|---|---|" + "---:|" * len(AT))
-    for name, prompts, reward, gold in cases(options):
-        chosen = prompts[options.skip : options.skip + options.limit]
-        report(name, [prompt.turns[0] for prompt in chosen], as_reward(reward), as_reward(gold), policy, options)
+    for prompts, rewards in cases(options.data):
+        questions = [prompt.turns[0] for prompt in prompts[options.skip : options.skip + options.limit]]
+        with ThreadPoolExecutor(AT_ONCE) as threads:
+            answers = list(threads.map(lambda question: sample(question, policy, options), questions))
+        for name, reward, gold in rewards:
+            report(name, questions, answers, policy.codec.decode, as_reward(reward), as_reward(gold))
 
 
-def cases(options):
-    """Name, prompts, guiding reward and gold."""
-    alpaca = load_prompts(f"alpaca_eval={options.data / 'alpaca_eval_dev.jsonl'}").prompts
-    ifeval = load_prompts(f"ifeval={options.data / 'ifeval_dev.jsonl'}").prompts
-    yield "preference, mean of the answer's states", alpaca, proof_rewards.guide, proof_rewards.gold
-    yield "preference, state at its end", alpaca, at_end(options.data), proof_rewards.gold
-    yield "share of instructions followed", ifeval, PartialScore(ifeval), StrictAccuracy(ifeval)
+def cases(data):
+    """Prompts, and for each reward its name, itself and the gold."""
+    alpaca = load_prompts(f"alpaca_eval={data / 'alpaca_eval_dev.jsonl'}").prompts
+    ifeval = load_prompts(f"ifeval={data / 'ifeval_dev.jsonl'}").prompts
+    gold = proof_rewards.gold
+    mean = ("preference, mean of the answer's states", proof_rewards.guide, gold)
+    return [
+        (alpaca, [mean, ("preference, state at its end", at_end(data), gold)]),
+        (ifeval, [("share of instructions followed", PartialScore(ifeval), StrictAccuracy(ifeval))]),
+    ]
 
 
 def at_end(data):
@@ -61,11 +69,10 @@ def at_end(data):
     return PreferenceReward.load(folder)
 
 
-def report(name, questions, reward, gold, policy, options):
+def report(name, questions, answers, decode, reward, gold):
     found = {"reward": [], "gold": []}
-    for question in questions:
-        beams = sample(question, policy, options)
-        by_reward, by_gold = foresight(question, beams, policy.codec.decode, reward, gold)
+    for question, beams in zip(questions, answers, strict=True):
+        by_reward, by_gold = foresight(question, beams, decode, reward, gold)
         found["reward"].append(by_reward)
         found["gold"].append(by_gold)
     for measure, rows in found.items():

@@ -48,6 +48,7 @@ class DecodeBatch:
         self._device = device
         self._waiting: deque[Text | Question] = deque()
         self._live: dict[Row, Text] = {}
+        self._asked: dict[Row, tuple[Question, int]] = {}  # rows that the next step answers, with the prefix's place
         self._closing = False
         self._most_rows = _NEVER  # fewer after memory ran out, until the batch is empty
         self._drawing: Drawing | None = None
@@ -94,12 +95,14 @@ class DecodeBatch:
     def _turn(self) -> None:
         self._drop()
         self._admit()
-        if not self._live:
+        if self._asked:
+            self._step_and_answer()
+        elif self._live:
+            drawing = self._next_drawing()
+            logits = self._store.step(drawing.tokens)
+            self._accept([self._live[row] for row in self._store.live], drawing, logits)
+        else:
             self._most_rows = _NEVER
-            return
-        drawing = self._next_drawing()
-        logits = self._store.step(drawing.tokens)
-        self._accept([self._live[row] for row in self._store.live], drawing, logits)
 
     def _drop(self) -> None:
         """Let go of texts that are cancelled or out of time."""
@@ -118,12 +121,12 @@ class DecodeBatch:
     def _admit(self) -> None:
         """Open rows for what waits, first come, first served, as far as rows are free."""
         while self._waiting:
-            free = int(min(self._store.free(), self._most_rows - len(self._live)))
+            free = int(min(self._store.free(), self._most_rows - len(self._live) - len(self._asked)))
             if free < 1:
                 return
             first = self._waiting[0]
             if isinstance(first, Question):
-                self._answer(first, free)
+                self._ask(first, free)
                 continue
             texts: list[Text] = []
             while self._waiting and isinstance(text := self._waiting[0], Text) and len(texts) < free:
@@ -168,12 +171,12 @@ class DecodeBatch:
 
     def _wait_for_memory(self, texts: list[Text], error: Exception) -> bool:
         """Put texts back until rows are closed, or try with fewer; give up only on a text that is alone."""
-        if not self._live and len(texts) == self._most_rows == 1:
+        if not self._store.live and len(texts) == self._most_rows == 1:
             self._fail({texts[0].submission}, error)
             return True
         self._waiting.extendleft(reversed(texts))
-        if self._live:
-            self._most_rows = len(self._live)
+        if self._store.live:
+            self._most_rows = max(1, len(self._live))
             return False
         self._store = self._make_store()
         self._most_rows = max(1, len(texts) // 2)
@@ -196,9 +199,9 @@ class DecodeBatch:
     # ---- drawing
 
     def _next_drawing(self) -> Drawing:
-        """The drawing of all live rows, in the store's order."""
+        """The drawing of all live texts, in the store's order."""
         if self._drawing is None:
-            texts = [self._live[row] for row in self._store.live]
+            texts = [self._live[row] for row in self._store.live if row in self._live]
             self._drawing = make_drawing(texts, self._codec.end_ids, self._device)
         return self._drawing
 
@@ -229,37 +232,68 @@ class DecodeBatch:
 
     # ---- proposals
 
-    def _answer(self, question: Question, free: int) -> None:
-        """Answer as many prefixes of a question as there are rows."""
-        done = len(question.answers)
+    def _ask(self, question: Question, free: int) -> None:
+        """Open as many prefixes of a question as there are rows; answer those that need not wait for the next step."""
+        first = question.asked
         try:
-            rows, logits = self._store.open(question.prefixes[done : done + free])
+            rows, logits = self._store.open(question.prefixes[first : first + free], may_lag=bool(self._live))
         except Exception as error:  # noqa: BLE001
             reject(question.future, "the model failed", error)
-            self._waiting.remove(question)
+            self._waiting.popleft()
             return
-        question.answers += propose(rows, logits, question.k, question.among)
+        self._drawing = None
+        question.asked += len(rows)
+        if question.asked == len(question.prefixes):
+            self._waiting.popleft()
+        self._asked |= {row: (question, place) for place, row in enumerate(rows, start=first)}
+        self._answer([row for row in rows if not row.behind], logits)
+
+    def _answer(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
+        """Answer the questions of `rows`, which end with it; logits `[rows, vocabulary]`."""
         self._store.close(rows)
         self._drawing = None
-        if len(question.answers) == len(question.prefixes):
-            self._waiting.remove(question)
-            resolve(question.future, question.answers)
+        asked = [self._asked.pop(row) for row in rows]
+        for question in dict.fromkeys(question for question, _ in asked):
+            own = [i for i, (other, _) in enumerate(asked) if other is question]
+            proposals = propose([rows[i] for i in own], logits[own], question.k, question.among)
+            question.answer({asked[i][1]: proposal for i, proposal in zip(own, proposals, strict=True)})
+
+    def _step_and_answer(self) -> None:
+        """A step of the texts in which the rows that questions wait for take part."""
+        live = list(self._store.live)
+        newest = {row: question.prefixes[place][-1] for row, (question, place) in self._asked.items()}
+        tokens = torch.tensor([newest.get(row, 0) for row in live], device=self._device)
+        ours = [i for i, row in enumerate(live) if row in self._live]
+        theirs = [i for i, row in enumerate(live) if row in newest]
+        drawing = self._next_drawing() if ours else None
+        if drawing is not None:
+            tokens[ours] = drawing.tokens
+        logits = self._store.step(tokens)
+        self._answer([live[i] for i in theirs], logits[theirs])
+        if drawing is not None:
+            self._accept([self._live[live[i]] for i in ours], drawing, logits[ours])
 
     # ---- failures
 
     def _recover(self, error: Exception) -> None:
-        """After a failed step: live texts fail, or wait if only memory was short; the store starts anew."""
+        """After a failed step: what is live fails, or waits if only memory was short; the store starts anew."""
         texts = list(self._live.values())
-        self._live = {}
+        questions = list(dict.fromkeys(question for question, _ in self._asked.values()))
+        self._live, self._asked = {}, {}
         self._drawing = None
         for text in texts:
             text.row = None
         self._store = self._make_store()
-        if is_out_of_memory(error) and len(texts) > 1:
+        if is_out_of_memory(error) and len(texts) + len(questions) > 1:
+            for question in questions:
+                question.begin_again()
+            self._waiting.extendleft(each for each in questions if each not in self._waiting)
             self._waiting.extendleft(reversed(texts))
-            self._most_rows = len(texts) // 2
+            self._most_rows = max(1, len(texts) // 2)
             return
         self._fail({text.submission for text in texts}, error)
+        for question in questions:
+            reject(question.future, "the model failed", error)
 
     def _fail(self, submissions: set[Submission], error: Exception) -> None:
         for submission in submissions:

@@ -91,7 +91,10 @@ class DecodeLoop:
     ) -> Future[list[Proposal]]:
         """The likeliest next tokens; see `Policy.propose`."""
         question = Question(Future(), prefixes, k, among)
-        self._inbox.put(question)
+        if prefixes:
+            self._inbox.put(question)
+        else:
+            question.answer({})
         return question.future
 
 

@@ -80,7 +80,19 @@ class Question:
     prefixes: Sequence[tuple[int, ...]]
     k: int
     among: Sequence[int] | None
-    answers: list[Proposal] = field(default_factory=list)
+    asked: int = 0  # prefixes that have had a row, from the first
+    answers: dict[int, Proposal] = field(default_factory=dict)  # by place among `prefixes`
+
+    def answer(self, answers: dict[int, Proposal]) -> None:
+        """Note answers by place; with the last one the caller gets them all."""
+        self.answers |= answers
+        if len(self.answers) == len(self.prefixes):
+            resolve(self.future, [self.answers[i] for i in range(len(self.prefixes))])
+
+    def begin_again(self) -> None:
+        """Forget what was asked and answered."""
+        self.asked = 0
+        self.answers.clear()
 
 
 def open_submission(

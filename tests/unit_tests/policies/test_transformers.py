@@ -73,6 +73,52 @@ class TestLoop:
         proposals = loaded.propose([job.prefix for job in jobs], 2).result(60)
         assert [type(proposal) for proposal in proposals] == [Proposal] * 7
 
+    def test_nothing_asked_is_answered(self, policy):
+        assert policy.propose([], 2).result(60) == []
+
+    def test_proposals_take_part_in_the_steps_of_texts(self, policy, monkeypatch):
+        asked = [(20, 21, 22), (20, 21, 23)]
+        policy.propose([(20, 21)], 1).result(60)
+        alone = policy.propose(asked, 4).result(60)
+        store, sizes = the_batch(policy)._store, []
+        compute = store._forward
+        monkeypatch.setattr(
+            store, "_forward", lambda ids, *rest: (sizes.append(tuple(ids.shape)), compute(ids, *rest))[1]
+        )
+        told = threading.Event()
+        text = policy.submit([Job((60, 61), 2, Sampling(max_tokens=500, min_tokens=500), 0)], lambda *_: told.set())
+        assert told.wait(60)
+        sizes.clear()
+        together = policy.propose(asked, 4).result(60)
+        assert not text.done()
+        text.cancel()
+        assert (3, 1) in sizes
+        assert set(sizes) <= {(1, 1), (3, 1)}
+        for one, other in zip(together, alone, strict=True):
+            assert one.tokens == other.tokens
+            assert one.logprobs == pytest.approx(other.logprobs, abs=1e-4)
+
+    def test_questions_wait_out_a_shortage_of_memory_or_fail_with_the_step(self, policy, monkeypatch):
+        asked = [(20, 21, 22), (20, 21, 23)]
+        alone = policy.propose(asked, 4).result(60)
+        for error, failed in ((torch.OutOfMemoryError("full"), False), (RuntimeError("a broken kernel"), True)):
+            told = threading.Event()
+            long = Sampling(max_tokens=400, min_tokens=400)
+            text = policy.submit([Job((60, 61), 2, long, 0)], lambda *_, told=told: told.set())
+            assert told.wait(60)
+            batch = the_batch(policy)
+            monkeypatch.setattr(batch, "_step_and_answer", fail(error))
+            question = policy.propose(asked, 4)
+            if failed:
+                with pytest.raises(PolicyError, match="a broken kernel"):
+                    question.result(60)
+                with pytest.raises(PolicyError, match="a broken kernel"):
+                    text.result(60)
+            else:
+                assert [each.tokens for each in question.result(60)] == [each.tokens for each in alone]
+                assert len(text.result(60)[0].tokens) == 400
+            monkeypatch.undo()
+
     def test_a_failing_step_fails_what_is_live_and_nothing_later(self, policy, monkeypatch):
         batch = the_batch(policy)
         [expected] = policy.submit([Job((20, 21), 2, FREE, 3)]).result(60)
