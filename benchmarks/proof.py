@@ -4,11 +4,13 @@
     python benchmarks/proof.py rules --data FOLDER           # IFEval, guided by rules that know nothing of it
     python benchmarks/proof.py preference --data FOLDER      # AlpacaEval, guided by a head fitted to preferences
     python benchmarks/proof.py verifiers --data FOLDER --beams 15 --limit 30
+    python benchmarks/proof.py verifiers --data FOLDER --skip 60 --only 'Darwin()'    # on prompts that are new to it
     python benchmarks/proof.py preference --data FOLDER --tune           # what the defaults were chosen by
 
 FOLDER holds ifeval_dev.jsonl, alpaca_eval_dev.jsonl and hh_harmless_dev.jsonl. Each call prints the `langchain-darwin
 compare` command that it runs, which takes hours on two CPU cores; killed, it goes on where it was. The report is
-written to build/proof/NAME-BEAMS; with --tune, which takes other prompts than the proof, to build/proof/NAME-tune.
+written to build/proof/NAME-BEAMS; with --tune, which takes other prompts than the proof, to build/proof/NAME-tune;
+with --skip 60 to build/proof/NAME-BEAMS-from-61.
 """
 
 import argparse
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import proof_rewards
 
-TUNED_ON = slice(120, 144)  # lines; the proof takes them from the first on
+TUNED_FROM, TUNED_ON = 120, 24  # lines to skip, and prompts; the proof takes them from the first on
 POOL = 20  # samples; more than the paper's three cycles of 5 beams and their rewriting pay for
 TASKS = {
     "verifiers": ("ifeval", "ifeval-partial", "ifeval"),
@@ -61,42 +63,49 @@ def searches(beams: int) -> list[str]:
 
 
 def candidates() -> list[str]:
-    """What was tried for the defaults: the paper's replacement, its greediest form, and resampling, ever more often."""
-    settings = {
-        "top-k of 3": "replacement=top_k,keep=3",
-        "best only": "replacement=top_k,keep=1",
-        "resampling": "replacement=resample",
-        "resampling at temperature 0.5": "replacement=resample,resample_temperature=0.5",
-    }
+    """What was tried for the defaults: requests appended or not, copies of the best or resampling, often or less so."""
+    settings = {"the best only": "replacement=top_k,keep=1", "resampling": "replacement=resample"}
     return [
-        f"{name}, {mutation}, period {period}@darwin:mutation={mutation},period={period},{fields}"
+        f"{mutation}, {name}, period {period}@darwin:beams=5,mutation={mutation},period={period},{fields}"
         for mutation in ("none", "append")
-        for period in (8, 16, 40)
         for name, fields in settings.items()
+        for period in (8, 16)
     ]
 
 
 def command(options: argparse.Namespace) -> list[str]:
     name, reward, gold = TASKS[options.task]
-    prompts = options.data / f"{name}_dev.jsonl"
     out, chosen = f"{options.task}-{options.beams}", searches(options.beams)
+    skip, limit = options.skip, options.limit
     if options.tune:
-        prompts, out, chosen = tuning_prompts(prompts), f"{options.task}-tune", candidates()
+        out, chosen = f"{options.task}-tune", candidates()
+        skip, limit = TUNED_FROM, min(limit, TUNED_ON)
+    elif skip:
+        out += f"-from-{skip + 1}"
+    if options.only:
+        chosen = [chosen[labels(chosen).index(label)] for label in options.only]
+    prompts = later(options.data / f"{name}_dev.jsonl", skip)
     parts = ["langchain-darwin", "compare", "--prompts", f"{name}={prompts}"]
     for search in chosen:
         parts += ["--searches", search]
-    parts += ["--reward", reward, "--gold", gold, "--limit", str(options.limit), "--seeds", options.seeds]
+    parts += ["--reward", reward, "--gold", gold, "--limit", str(limit), "--seeds", options.seeds]
     parts += ["--max-tokens", str(options.tokens), "--pool", str(POOL), "--dtype", "auto"]
     return [*parts, "--at-once", "12", "--out", f"build/proof/{out}"]
 
 
-def tuning_prompts(path: Path) -> Path:
-    """A file of the prompts that are tuned on."""
-    chosen = Path("build/proof") / f"tuned-on-{path.name}"
-    chosen.parent.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text(encoding="utf-8").split("\n")[TUNED_ON]
-    chosen.write_text("\n".join(lines), encoding="utf-8")
-    return chosen
+def labels(specs: list[str]) -> list[str]:
+    """The names of searches in the table."""
+    return [spec.split("@")[0] for spec in specs]
+
+
+def later(path: Path, skip: int) -> Path:
+    """A file of the prompts after the first `skip`."""
+    if not skip:
+        return path
+    rest = Path("build/proof") / f"{path.stem}-from-{skip + 1}.jsonl"
+    rest.parent.mkdir(parents=True, exist_ok=True)
+    rest.write_text("\n".join(path.read_text(encoding="utf-8").split("\n")[skip:]), encoding="utf-8")
+    return rest
 
 
 def main() -> None:
@@ -105,6 +114,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of the data files")
     parser.add_argument("--beams", type=int, default=5)
     parser.add_argument("--limit", type=int, default=60, help="prompts (default: 60)")
+    parser.add_argument("--skip", type=int, default=0, help="prompts to leave out before them (default: 0)")
+    parser.add_argument("--only", action="append", help="a search of the table; as often as you like (default: all)")
     parser.add_argument("--seeds", default="0", help="with commas; each prompt is run once with each (default: 0)")
     parser.add_argument(
         "--tune", action="store_true", help="compare candidates for the defaults, on prompts of their own"
@@ -113,6 +124,9 @@ def main() -> None:
     options = parser.parse_args()
     if complaint := proof_rewards.missing(options.data):
         parser.error(complaint)
+    known = labels(candidates() if options.tune else searches(options.beams))
+    if unknown := [label for label in options.only or () if label not in known]:
+        parser.error(f"--only {unknown[0]!r} is not a row of this table; its rows are {', '.join(known)}")
     if options.task == "preference":
         proof_rewards.fit(options.data / "hh_harmless_dev.jsonl")
     parts = command(options)
