@@ -6,9 +6,9 @@ import asyncio
 import contextvars
 import copy
 import pickle
+import re
 import statistics
 import threading
-import re
 import time
 from typing import Any
 
