@@ -49,10 +49,10 @@ def searches(beams: int) -> list[str]:
         f"majority vote@majority-vote:n={beams}",
         f"ARGS@args:top_k={beams}",
         f"paper@{paper}" if few else f"paper, 1 cycle@{paper},cycles=1",
-        f"requests appended@{darwin},mutation=append",
-        f"mutation only@{darwin},mutation=append,replacement=none",
     ]
     ablations = [
+        f"requests appended@{darwin},mutation=append",
+        f"mutation only@{darwin},mutation=append,replacement=none",
         f"requests appended, graft of text@{darwin},mutation=append,carry=text",
         f"top-k@{darwin},replacement=top_k,keep={keep}",
         f"period 8@{darwin},period=8",
