@@ -22,7 +22,7 @@ from pathlib import Path
 import proof_rewards
 
 TUNED_FROM, TUNED_ON = 120, 24  # lines to skip, and prompts; the proof takes them from the first on
-POOL = 20  # samples; more than the paper's three cycles of 5 beams and their rewriting pay for
+POOL = 20  # samples; on half of the prompts the paper's three cycles of 5 beams, with their rewriting, pay for more
 TASKS = {
     "verifiers": ("ifeval", "ifeval-partial", "ifeval"),
     "rules": ("ifeval", "benchmarks/proof_rewards.py:rules", "ifeval"),
@@ -124,6 +124,8 @@ def main() -> None:
     options = parser.parse_args()
     if complaint := proof_rewards.missing(options.data):
         parser.error(complaint)
+    if options.tune and options.skip:
+        parser.error("--tune takes prompts of its own; leave out --skip")
     known = labels(candidates() if options.tune else searches(options.beams))
     if unknown := [label for label in options.only or () if label not in known]:
         parser.error(f"--only {unknown[0]!r} is not a row of this table; its rows are {', '.join(known)}")

@@ -246,7 +246,8 @@ class DecodeBatch:
         if question.asked == len(question.prefixes):
             self._waiting.popleft()
         self._asked |= {row: (question, place) for place, row in enumerate(rows, start=first)}
-        self._answer([row for row in rows if not row.behind], logits)
+        if ahead := [row for row in rows if not row.behind]:
+            self._answer(ahead, logits)
 
     def _answer(self, rows: Sequence[Row], logits: torch.Tensor) -> None:
         """Answer the questions of `rows`, which end with it; logits `[rows, vocabulary]`."""

@@ -85,13 +85,12 @@ class TestLoop:
         monkeypatch.setattr(
             store, "_forward", lambda ids, *rest: (sizes.append(tuple(ids.shape)), compute(ids, *rest))[1]
         )
-        told = threading.Event()
-        text = policy.submit([Job((60, 61), 2, Sampling(max_tokens=500, min_tokens=500), 0)], lambda *_: told.set())
-        assert told.wait(60)
+        text, go_on = held_text(policy)
         sizes.clear()
-        together = policy.propose(asked, 4).result(60)
-        assert not text.done()
-        text.cancel()
+        question = policy.propose(asked, 4)
+        go_on()
+        together = question.result(60)
+        assert len(text.result(60)[0].tokens) == 40
         assert (3, 1) in sizes
         assert set(sizes) <= {(1, 1), (3, 1)}
         for one, other in zip(together, alone, strict=True):
@@ -102,13 +101,10 @@ class TestLoop:
         asked = [(20, 21, 22), (20, 21, 23)]
         alone = policy.propose(asked, 4).result(60)
         for error, failed in ((torch.OutOfMemoryError("full"), False), (RuntimeError("a broken kernel"), True)):
-            told = threading.Event()
-            long = Sampling(max_tokens=400, min_tokens=400)
-            text = policy.submit([Job((60, 61), 2, long, 0)], lambda *_, told=told: told.set())
-            assert told.wait(60)
-            batch = the_batch(policy)
-            monkeypatch.setattr(batch, "_step_and_answer", fail(error))
+            text, go_on = held_text(policy)
+            monkeypatch.setattr(the_batch(policy), "_step_and_answer", fail(error))
             question = policy.propose(asked, 4)
+            go_on()
             if failed:
                 with pytest.raises(PolicyError, match="a broken kernel"):
                     question.result(60)
@@ -116,7 +112,7 @@ class TestLoop:
                     text.result(60)
             else:
                 assert [each.tokens for each in question.result(60)] == [each.tokens for each in alone]
-                assert len(text.result(60)[0].tokens) == 400
+                assert len(text.result(60)[0].tokens) == 40
             monkeypatch.undo()
 
     def test_a_failing_step_fails_what_is_live_and_nothing_later(self, policy, monkeypatch):
@@ -233,6 +229,19 @@ def fields(growth):
 def the_batch(policy):
     inbox = policy._running()._inbox
     return next(batch for batch in decode_loop._batches if batch.inbox is inbox)
+
+
+def held_text(policy):
+    """A text of 40 tokens whose decoding waits after its first one, and a function that lets it go on."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait(*_):
+        begun.set()
+        go_on.wait(60)
+
+    text = policy.submit([Job((60, 61), 2, Sampling(max_tokens=40, min_tokens=40), 0)], wait)
+    assert begun.wait(60)
+    return text, go_on.set
 
 
 def fail(error):
