@@ -35,22 +35,20 @@ TASKS = {
 
 
 def searches(beams: int) -> list[str]:
-    """The methods and, at up to 5 beams, the ablations, in the table's order; more beams cost too much for all.
+    """The methods and the ablations, in the table's order.
 
     The base is a plain sample, Best-of-N the best of a random subset of them; every report has both. `Darwin()` itself
-    is replacement only.
+    is replacement only. With more than 5 beams the paper's DARWIN has one cycle: three would cost many times the pool.
     """
     keep = max(1, beams * 3 // 5)
     darwin = f"darwin:beams={beams}"
     paper = f"darwin-paper:beams={beams},keep={keep}"
-    few = beams <= 5
-    methods = [
+    written = f"paper@{paper}" if beams <= 5 else f"paper, 1 cycle@{paper},cycles=1"
+    return [
         f"Darwin()@{darwin}",
         f"majority vote@majority-vote:n={beams}",
         f"ARGS@args:top_k={beams}",
-        f"paper@{paper}" if few else f"paper, 1 cycle@{paper},cycles=1",
-    ]
-    ablations = [
+        written,
         f"requests appended@{darwin},mutation=append",
         f"mutation only@{darwin},mutation=append,replacement=none",
         f"requests appended, graft of text@{darwin},mutation=append,carry=text",
@@ -59,7 +57,6 @@ def searches(beams: int) -> list[str]:
         f"period 40@{darwin},period=40",
         f"from token 48 on@{darwin},first_period=48",
     ]
-    return methods + ablations if few else methods
 
 
 def candidates() -> list[str]:
