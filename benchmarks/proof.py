@@ -87,7 +87,7 @@ def command(options: argparse.Namespace) -> list[str]:
         parts += ["--searches", search]
     parts += ["--reward", reward, "--gold", gold, "--limit", str(limit), "--seeds", options.seeds]
     parts += ["--max-tokens", str(options.tokens), "--pool", str(POOL), "--dtype", "auto"]
-    return [*parts, "--at-once", "12", "--out", f"build/proof/{out}"]
+    return [*parts, "--at-once", str(min(12, 96 // options.beams)), "--out", f"build/proof/{out}"]
 
 
 def labels(specs: list[str]) -> list[str]:
