@@ -12,7 +12,7 @@ import torch
 
 from langchain_darwin.errors import DarwinError
 from langchain_darwin.policies.base import Codec
-from langchain_darwin.policies.decode_work import Question, Submission, Text, is_gone, reject, resolve
+from langchain_darwin.policies.decode_work import Question, Submission, Text, is_gone, is_new, reject, resolve
 from langchain_darwin.policies.drawing import Drawing, make_drawing, propose
 from langchain_darwin.policies.out_of_memory import is_out_of_memory
 from langchain_darwin.policies.rows import Row, RowStore
@@ -78,7 +78,11 @@ class DecodeBatch:
                 self._recover(error)
 
     def _receive(self) -> None:
-        """Take what callers have sent; sleep only if there is nothing else to do."""
+        """Take what callers have sent; sleep only if there is nothing else to do.
+
+        What is begun goes before what is new, and is otherwise served in turn: were all searches begun at once, each
+        would have lost its place in memory by the time that its turn comes again.
+        """
         idle = not self._live and not self._waiting and not self._closing
         while idle or not self.inbox.empty():
             item = self.inbox.get()
@@ -91,6 +95,7 @@ class DecodeBatch:
                 self._waiting.extend(text for text in item.texts if not text.done)
                 if not item.unfinished:
                     resolve(item.future, [text.growth() for text in item.texts])
+            self._waiting = deque(sorted(self._waiting, key=is_new))
 
     def _turn(self) -> None:
         self._drop()
@@ -119,7 +124,7 @@ class DecodeBatch:
     # ---- joining and leaving
 
     def _admit(self) -> None:
-        """Open rows for what waits, first come, first served, as far as rows are free."""
+        """Open rows for what waits, as far as rows are free."""
         while self._waiting:
             free = int(min(self._store.free(), self._most_rows - len(self._live) - len(self._asked)))
             if free < 1:

@@ -173,6 +173,11 @@ def is_gone(item: Text | Question) -> bool:
     return item.done or item.submission.future.done()
 
 
+def is_new(item: Text | Question) -> bool:
+    """Whether nothing of its answer has been written, so that no memory is lost by letting others go first."""
+    return isinstance(item, Text) and not item.new and len(item.job.prefix) == item.job.start
+
+
 def resolve(future: Future[_T], result: _T) -> None:
     """Deliver a result, unless the future was cancelled or has failed."""
     if not future.done() and future.set_running_or_notify_cancel():

@@ -73,6 +73,22 @@ class TestLoop:
         proposals = loaded.propose([job.prefix for job in jobs], 2).result(60)
         assert [type(proposal) for proposal in proposals] == [Proposal] * 7
 
+    def test_what_is_begun_goes_before_what_is_new(self):
+        policy = TransformersPolicy(str(cached_tiny_model("qwen3")), dtype="float32", device="cpu", max_rows=1)
+        live, go_on = held_text(policy)
+        order = []
+        jobs = {
+            "new": Job((20, 30), 2, FREE, 1),
+            "later": Job((22, 30), 2, FREE, 2),
+            "begun": Job((21, 30), 1, FREE, 3),
+        }
+        told = {name: lambda *_, name=name: order.append(name) for name in jobs}
+        futures = [policy.submit([job], told[name]) for name, job in jobs.items()]
+        go_on()
+        for future in [live, *futures]:
+            future.result(60)
+        assert list(dict.fromkeys(order)) == ["begun", "new", "later"]
+
     def test_nothing_asked_is_answered(self, policy):
         assert policy.propose([], 2).result(60) == []
 
