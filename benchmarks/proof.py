@@ -23,6 +23,7 @@ import proof_rewards
 
 TUNED_FROM, TUNED_ON = 120, 24  # lines to skip, and prompts; the proof takes them from the first on
 POOL = 20  # samples; on half of the prompts the paper's three cycles of 5 beams, with their rewriting, pay for more
+TEXTS = 60  # of all searches at once: the policy decodes 64, and rewards remember as many
 TASKS = {
     "verifiers": ("ifeval", "ifeval-partial", "ifeval"),
     "rules": ("ifeval", "benchmarks/proof_rewards.py:rules", "ifeval"),
@@ -87,7 +88,7 @@ def command(options: argparse.Namespace) -> list[str]:
         parts += ["--searches", search]
     parts += ["--reward", reward, "--gold", gold, "--limit", str(limit), "--seeds", options.seeds]
     parts += ["--max-tokens", str(options.tokens), "--pool", str(POOL), "--dtype", "auto"]
-    return [*parts, "--at-once", str(min(12, 96 // options.beams)), "--out", f"build/proof/{out}"]
+    return [*parts, "--at-once", str(max(1, TEXTS // options.beams)), "--out", f"build/proof/{out}"]
 
 
 def labels(specs: list[str]) -> list[str]:
