@@ -8,8 +8,8 @@ going on with a beam costs nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from transformers import PreTrainedModel
 
+_Waiting: TypeAlias = "tuple[Row, NDArray[np.int32]]"  # a row and its text
+
 _CHUNK = 2048  # tokens; longer prefixes are computed in pieces of this size
 _WORTH_WAITING = 16  # tokens; sharing at least so many more with a sibling is worth one more forward pass
+_SHORT_END = 4  # tokens, of a turn's end or a last word; not worth keeping a copy of a text for
 _MAX_PADDING = 0.25  # share of padding accepted to compute several prefixes in one forward pass
 
 
@@ -69,25 +72,39 @@ class KVSlots:
             msg = f"cannot open {len(prefixes)} rows, only {self.free()} of {self.max_rows} are free"
             raise ValueError(msg)
         rows = [Row(list(prefix)) for prefix in prefixes]
-        texts = [np.asarray(prefix, np.int32) for prefix in prefixes]
-        outputs: list[torch.Tensor | None] = [None] * len(rows)
-        waiting = list(range(len(rows)))
+        outputs: dict[Row, torch.Tensor] = {}
         try:
-            while waiting:
-                wave, waiting = self._split_wave(waiting, texts)
-                longest = max(len(texts[i]) for i in wave)
-                self._memory.reserve(len(self.live) + len(wave), longest + 1, keep=self._worth_keeping())
-                self._seat([rows[i] for i in wave], [texts[i] for i in wave])
+            for wave, texts in self._waves(rows):
+                self._seat(wave, texts, self._fill(texts), len(self.live))
+                self._positions = None
+                self.live += sorted(wave, key=lambda row: row.slot)
                 if may_lag:
-                    self._leave_behind([rows[i] for i in wave])
-                ahead = [i for i in wave if not rows[i].behind]
-                for i, output in zip(ahead, self._compute([rows[i] for i in ahead]), strict=True):
-                    outputs[i] = output
+                    self._leave_behind(wave)
+                outputs |= self._compute([row for row in wave if not row.behind])
         except BaseException:
             self.close(self.live[before:])
             raise
-        known = [output for output in outputs if output is not None]
+        known = [outputs[row] for row in rows if not row.behind]
         return rows, torch.stack(known) if known else torch.empty(0, 0)
+
+    @torch.inference_mode()
+    def read(self, prefixes: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, int]:
+        """Compute texts that will be remembered, but not decoded: they need not move next to the live rows.
+
+        Args:
+            prefixes: Token ids, at least one each.
+
+        Returns:
+            Outputs `[len(prefixes), ...]` at their last tokens, and how many tokens were computed.
+        """
+        rows = [Row(list(prefix)) for prefix in prefixes]
+        outputs: dict[Row, torch.Tensor] = {}
+        for wave, texts in self._waves(rows):
+            homes = self._fill(texts)
+            self._seat(wave, texts, homes, self._nearest_block(homes))
+            outputs |= self._compute(wave)
+            self._memory.touch([row.slot for row in wave])
+        return torch.stack([outputs[row] for row in rows]), sum(row.prefilled for row in rows)
 
     @torch.inference_mode()
     def step(self, tokens: torch.Tensor) -> torch.Tensor:
@@ -113,7 +130,7 @@ class KVSlots:
         stay = [row for row in self.live if id(row) not in closing]
         holes = [row for row in self.live[: len(stay)] if id(row) in closing]
         movers = [row for row in stay if row.slot >= len(stay)]
-        self._memory.touch(len(self.live))
+        self._memory.touch(range(len(self.live)))
         self._positions = None
         for hole, mover in zip(holes, movers, strict=True):
             self._memory.swap(hole.slot, mover.slot)
@@ -128,43 +145,48 @@ class KVSlots:
         """How many texts that are not live should not be overwritten."""
         return min(self._remember, int((self._memory.held[len(self.live) :] > 0).sum()))
 
-    def _split_wave(self, waiting: list[int], texts: list[NDArray[np.int32]]) -> tuple[list[int], list[int]]:
+    def _waves(self, rows: Sequence[Row]) -> Iterator[tuple[list[Row], list[NDArray[np.int32]]]]:
+        """Rows to compute now, with their texts and room in memory; when they are, the next, until all are."""
+        waiting = [(row, np.asarray(row.tokens, np.int32)) for row in rows]
+        while waiting:
+            wave, waiting = self._split_wave(waiting)
+            longest = max(len(text) for _, text in wave)
+            self._memory.reserve(len(self.live) + len(wave), longest + 1, keep=self._worth_keeping())
+            yield [row for row, _ in wave], [text for _, text in wave]
+
+    def _split_wave(self, waiting: list[_Waiting]) -> tuple[list[_Waiting], list[_Waiting]]:
         """Divide prefixes into those to compute now and those that will then copy much from one of them."""
-        wave: list[int] = []
-        later: list[int] = []
-        for i in waiting:
-            known = self._memory.shared(texts[i]).max(initial=0)
-            sibling = max((_common(texts[i], texts[j]) for j in wave), default=0)
-            gain = min(sibling, len(texts[i]) - 1) - known
-            (later if gain >= min(_WORTH_WAITING, len(texts[i]) - 1 - known) > 0 else wave).append(i)
+        wave: list[_Waiting] = []
+        later: list[_Waiting] = []
+        for row, text in waiting:
+            known = self._memory.shared(text).max(initial=0)
+            sibling = max((_common(text, other) for _, other in wave), default=0)
+            gain = min(sibling, len(text) - 1) - known
+            (later if gain >= min(_WORTH_WAITING, len(text) - 1 - known) > 0 else wave).append((row, text))
         return wave, later
 
-    def _seat(self, rows: list[Row], texts: list[NDArray[np.int32]]) -> None:
-        """Give each row a slot right after the live ones, holding the longest known part of its text."""
-        first = len(self.live)
-        homes = self._seats_in_place(texts)
-        rest = [i for i in range(len(rows)) if i not in homes]
+    def _fill(self, texts: list[NDArray[np.int32]]) -> list[int]:
+        """Idle slots that hold the longest known part of each text."""
+        homes = self._in_place(texts)
+        rest = [i for i in range(len(texts)) if i not in homes]
         donors = {int(self._memory.shared(texts[i]).argmax()) for i in rest}
         for i in rest:
-            homes[i] = self._seat_by_copy(texts[i], set(homes.values()), donors)
-        for i, row in enumerate(rows):
-            row.reused = int(min(self._memory.held[homes[i]], len(texts[i]) - 1))
-            row.prefilled = len(texts[i]) - row.reused
-        self._gather_homes(rows, homes, first)
+            homes[i] = self._by_copy(texts[i], set(homes.values()), donors)
+        return [homes[i] for i in range(len(texts))]
 
-    def _seats_in_place(self, texts: list[NDArray[np.int32]]) -> dict[int, int]:
-        """Idle slots of which everything they hold begins a text: that text goes on in place."""
+    def _in_place(self, texts: list[NDArray[np.int32]]) -> dict[int, int]:
+        """Idle slots of which all that they hold, but for a short end, begins a text: that text goes on there."""
         homes: dict[int, int] = {}
         for i, text in enumerate(texts):
             shared = self._memory.shared(text)
-            whole = (shared == self._memory.held) & (shared == shared.max(initial=0)) & (shared > 0)
+            whole = (shared >= self._memory.held - _SHORT_END) & (shared == shared.max(initial=0)) & (shared > 0)
             whole[: len(self.live)] = False
             whole[list(homes.values())] = False
             if whole.any():
                 homes[i] = int(whole.argmax())
         return homes
 
-    def _seat_by_copy(self, text: NDArray[np.int32], taken: set[int], donors: set[int]) -> int:
+    def _by_copy(self, text: NDArray[np.int32], taken: set[int], donors: set[int]) -> int:
         """Copy the longest known part of `text` to the idle slot that will be missed least; return it."""
         shared = self._memory.shared(text)
         donor = int(shared.argmax())
@@ -178,19 +200,23 @@ class KVSlots:
         self._memory.held[home] = length
         return home
 
-    def _gather_homes(self, rows: list[Row], homes: dict[int, int], first: int) -> None:
-        """Swap slots until the rows occupy `first..first+len(rows)-1`, then make them live."""
+    def _nearest_block(self, homes: list[int]) -> int:
+        """First of as many neighbouring idle slots as there are homes, chosen so that the fewest have to move."""
+        firsts = range(len(self.live), len(self._memory.held) - len(homes) + 1)
+        return max(firsts, key=lambda first: sum(first <= home < first + len(homes) for home in homes))
+
+    def _seat(self, rows: list[Row], texts: list[NDArray[np.int32]], homes: list[int], first: int) -> None:
+        """Give the rows the slots from `first` on, swapping in those of their `homes` that lie elsewhere."""
+        for row, text, home in zip(rows, texts, homes, strict=True):
+            row.slot = home
+            row.reused = int(min(self._memory.shared(text)[home], len(text) - 1))
+            row.prefilled = len(text) - row.reused
         seats = range(first, first + len(rows))
-        open_seats = sorted(set(seats) - set(homes.values()))
-        moving = [i for i, home in homes.items() if home not in seats]
-        moving.sort(key=lambda i: rows[i].prefilled)
-        for i, seat in zip(moving, open_seats, strict=True):
-            self._memory.swap(homes[i], seat)
-            homes[i] = seat
-        for i, row in enumerate(rows):
-            row.slot = homes[i]
-        self._positions = None
-        self.live += sorted(rows, key=lambda row: row.slot)
+        open_seats = sorted(set(seats) - set(homes))
+        moving = sorted((row for row in rows if row.slot not in seats), key=lambda row: row.prefilled)
+        for row, seat in zip(moving, open_seats, strict=True):
+            self._memory.swap(row.slot, seat)
+            row.slot = seat
 
     def _leave_behind(self, rows: list[Row]) -> None:
         """Leave the last token of a row to the next step if all others are in memory."""
@@ -202,8 +228,8 @@ class KVSlots:
 
     # ---- computing
 
-    def _compute(self, rows: list[Row]) -> list[torch.Tensor]:
-        """Compute what is missing of the rows' texts; the output at each row's last token, in their order."""
+    def _compute(self, rows: list[Row]) -> dict[Row, torch.Tensor]:
+        """Compute what is missing of the rows' texts; the output at each row's last token."""
         outputs: dict[int, torch.Tensor] = {}
         singles = []
         for row in rows:
@@ -216,7 +242,7 @@ class KVSlots:
             outputs |= self._compute_group(group)
         if singles:
             outputs |= self._compute_singles(singles)
-        return [outputs[row.slot] for row in rows]
+        return {row: outputs[row.slot] for row in rows}
 
     def _missing(self, row: Row) -> int:
         return len(row.tokens) - int(self._memory.held[row.slot])

@@ -66,10 +66,10 @@ class SlotMemory:
         self.texts[np.arange(count), self.held[:count]] = tokens
         self.held[:count] += 1
 
-    def touch(self, count: int) -> None:
-        """Note that the first `count` slots were used just now."""
+    def touch(self, slots: Sequence[int]) -> None:
+        """Note that these slots were used just now."""
         self._clock += 1
-        self.used[:count] = self._clock
+        self.used[list(slots)] = self._clock
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Have `target` hold the first `length` tokens of `source`, which counts as a use of `source`."""

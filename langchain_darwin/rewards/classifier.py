@@ -77,9 +77,8 @@ class Classifier:
 
     def _read_on(self, slots: KVSlots, texts: list[Ids]) -> torch.Tensor:
         """Outputs `[len(texts), labels]`, computed behind what is in memory."""
-        rows, outputs = slots.open([self._pooled_part(text) for text in texts])
-        self.tokens_processed += sum(row.prefilled for row in rows)
-        slots.close(rows)
+        outputs, computed = slots.read([self._pooled_part(text) for text in texts])
+        self.tokens_processed += computed
         return outputs
 
     @torch.inference_mode()

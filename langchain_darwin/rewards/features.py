@@ -80,9 +80,8 @@ class Features:
         return torch.cat([self._remembering(self._slots, texts[at : at + _ROWS]) for at in range(0, len(texts), _ROWS)])
 
     def _remembering(self, slots: KVSlots, texts: list[Ids]) -> torch.Tensor:
-        rows, pooled = slots.open(texts)
-        self.tokens_processed += sum(row.prefilled for row in rows)
-        slots.close(rows)
+        pooled, computed = slots.read(texts)
+        self.tokens_processed += computed
         return pooled
 
     def _alone(self, start: int, text: Ids) -> torch.Tensor:

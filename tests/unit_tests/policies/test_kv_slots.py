@@ -168,6 +168,35 @@ def test_it_remembers_as_many_texts_as_it_is_asked_to(llama):
     assert again == [(1, 29)] * 21
 
 
+def test_texts_are_read_beside_live_rows(model):
+    store = KVSlots(model, 8)
+    store.open([OTHER[:30]])
+    texts = [TEXT[:20], (*TEXT[:20], 7), OTHER[:25]]
+    outputs, computed = store.read(texts)
+    assert computed == 20 + 1 + 1
+    torch.testing.assert_close(outputs, plain(model, texts), atol=1e-4, rtol=0)
+    step(model, store, 0)
+    grown = [(*TEXT[:20], 7, 8, 9), (*TEXT[:19], 5), OTHER[:28]]
+    outputs, computed = store.read(grown)
+    assert computed == 2 + 1 + 1
+    torch.testing.assert_close(outputs, plain(model, grown), atol=1e-4, rtol=0)
+    step(model, store, 1)
+
+
+def test_what_is_read_again_grown_and_with_another_end_stays_in_its_place(llama, monkeypatch):
+    store = KVSlots(llama, 4, remember=8)
+    searches = [[(*TEXT[i : i + 30], 1), (*TEXT[i : i + 25], 1)] for i in (0, 100, 200)]
+    for texts in searches:
+        store.read(texts)
+    monkeypatch.setattr(store._memory, "swap", None)
+    monkeypatch.setattr(store._memory, "copy", None)
+    for texts in searches:
+        grown = [(*text[:-1], 2, 3, 1) for text in texts]
+        outputs, computed = store.read(grown)
+        assert computed == 6
+        torch.testing.assert_close(outputs, plain(llama, grown), atol=1e-4, rtol=0)
+
+
 def test_long_prefixes_are_computed_in_pieces(model, monkeypatch):
     monkeypatch.setattr("langchain_darwin.policies.kv_slots._CHUNK", 32)
     store = KVSlots(model, 4)
