@@ -46,6 +46,7 @@ def kill_after(command, records, runs):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # three comparisons
 def test_a_killed_comparison_ends_with_the_numbers_of_one_that_was_left_alone(command, tmp_path):
     subprocess.run([*command, tmp_path / "whole"], check=True, capture_output=True)
     kill_after([*command, tmp_path / "killed"], tmp_path / "killed" / "records.jsonl", runs=2)

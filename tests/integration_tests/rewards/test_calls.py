@@ -9,6 +9,7 @@ from langchain_darwin.rewards.calls import in_thread
 begun = threading.Event()
 
 def judge():
+    torch.set_num_threads(1)  # several wait for each other on a busy machine, longer than exit does
     begun.set()
     matrix = torch.ones(300, 300)
     for _ in range(300):
