@@ -39,7 +39,7 @@ def searches(beams: int) -> list[str]:
     """The methods and the ablations, in the table's order.
 
     The base is a plain sample, Best-of-N the best of a random subset of them; every report has both. `Darwin()` itself
-    is replacement only. With more than 5 beams the paper's DARWIN has one cycle: three would cost many times the pool.
+    is replacement only. With more than 5 beams the paper has one cycle: three would cost more than twice the pool.
     """
     keep = max(1, beams * 3 // 5)
     darwin = f"darwin:beams={beams}"

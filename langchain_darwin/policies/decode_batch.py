@@ -84,6 +84,8 @@ class DecodeBatch:
         would have lost its place in memory by the time that its turn comes again.
         """
         idle = not self._live and not self._waiting and not self._closing
+        if self.inbox.empty() and not idle:
+            return
         while idle or not self.inbox.empty():
             item = self.inbox.get()
             idle = False
@@ -95,7 +97,7 @@ class DecodeBatch:
                 self._waiting.extend(text for text in item.texts if not text.done)
                 if not item.unfinished:
                     resolve(item.future, [text.growth() for text in item.texts])
-            self._waiting = deque(sorted(self._waiting, key=is_new))
+        self._waiting = deque(sorted(self._waiting, key=is_new))
 
     def _turn(self) -> None:
         self._drop()
