@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 _KEPT_GRAMMARS = 64
 _KEPT_MATCHERS = 128
 _WORD = 32  # tokens per word of a mask
+_CONTROL = re.compile(rb"[\x00-\x1f]")
 
 
 class Grammars:
@@ -55,6 +57,7 @@ class Grammars:
         pieces: list[bytes] = info.decoded_vocab
         added = tokenizer.added_tokens_decoder.items()
         self._special = {i: token.content for i, token in added if token.special and i < vocab_size}
+        self._control = [i for i, piece in enumerate(pieces[:vocab_size]) if _CONTROL.search(piece)]
         eos = tokenizer.eos_token_id
         end = eos if eos in end_ids else next(iter(self.end_ids), None)
         self._closings = Closings(pieces, end, functools.partial(self._bitmask, 1))
@@ -136,11 +139,15 @@ class Grammars:
             raise InvalidRequestError(msg) from error
 
     def _usable(self, constraint: Constraint) -> torch.Tensor:
-        """All tokens but special ones that the grammar does not name: xgrammar takes them for their spelling.
+        """All tokens but some that xgrammar lets into JSON strings, though they do not belong there.
 
-        Inside a JSON string they would pass, and vanish from the text when it is decoded.
+        Special tokens that the grammar does not name: xgrammar takes them for their spelling, and they would vanish
+        from the text when it is decoded. Control characters: they may not stand in JSON as they are, and xgrammar
+        allows them where a string has a `minLength` or `maxLength`.
         """
         usable = torch.ones(-(-self.vocab_size // _WORD) * _WORD, dtype=torch.bool)
+        if constraint.kind == "json_schema":  # all of it on one line; a tag may have lines, and text with tabs
+            usable[self._control] = False
         for token, content in self._special.items():
             usable[token] = token in self.end_ids or content in constraint.grammar
         words = usable.view(-1, _WORD).to(torch.int64) << torch.arange(_WORD)

@@ -60,6 +60,8 @@ XML = QWEN.replace(
     "<parameter={{ k }}>\n{{ v }}\n</parameter>\n{% endfor %}</function>",
 )
 
+LINES = '{"city": "New\nYork,\t\\"NY\\""}'  # as small models write it; JSON wants \\n and \\t
+
 
 def codec(template):
     return ChatCodec(tiny_tokenizer(template), frozenset({2}))
@@ -278,6 +280,11 @@ class TestReading:
     def test_arguments_in_a_string(self):
         text = '<tool_call>{"name": "weather", "arguments": "{\\"city\\": \\"Oslo\\"}"}</tool_call>'
         assert calls(reader()(text, True)) == [("weather", {"city": "Oslo"})]
+
+    @pytest.mark.parametrize("arguments", [LINES, json.dumps(LINES)], ids=["object", "string"])
+    def test_line_breaks_and_tabs_in_strings_need_no_escapes(self, arguments):
+        text = f'<tool_call>\n{{"name": "weather",\n "arguments": {arguments}}}\n</tool_call>'
+        assert calls(reader()(text, True)) == [("weather", {"city": 'New\nYork,\t"NY"'})]
 
     @pytest.mark.parametrize(
         ("form", "text"),
