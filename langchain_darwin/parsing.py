@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -19,8 +18,6 @@ from langchain_darwin.argument_types import fix_types
 from langchain_darwin.errors import first_line
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_CONTROL = re.compile(r"[\x00-\x1f]")
 _FIRST_CALL_INDEX = 1000  # of content blocks in a stream; LangChain numbers text and reasoning from 0
 
 
@@ -167,14 +164,14 @@ def _parse(region: _Region, field: Any) -> Any:
     # JSON that lacks its closing mark either parses or does not; other contents may look whole when they are cut.
     if not region.closed and field.close_re is not None and field.content != "json":
         raise ValueError("it was cut off")
-    ordinary = field.content == "json" and not field.content_args.get("string_delims")
-    body = _with_escapes(region.body) if ordinary else region.body
+    plain_json = field.content == "json" and not field.content_args
+    body = json.dumps(_lenient(region.body)) if plain_json else region.body
     return process_field(body, field, region.captures)
 
 
-def _with_escapes(text: str) -> str:
-    """JSON with its strings' line breaks and tabs as JSON wants them; small models write them as they are."""
-    return _STRING.sub(lambda string: _CONTROL.sub(lambda found: json.dumps(found[0])[1:-1], string[0]), text)
+def _lenient(text: str) -> Any:
+    """The value of JSON whose strings may hold line breaks and tabs as they are; small models write them so."""
+    return json.loads(text, strict=False)
 
 
 def _bare(field: Any) -> dict[str, str] | None:
@@ -209,7 +206,7 @@ def _gather(events: Sequence[Mapping[str, Any]], seen: int, text: str) -> list[_
 def _arguments(value: Any) -> dict[str, Any]:
     """Arguments as a dict; some models write them as JSON in a string."""
     if isinstance(value, str):
-        value = json.loads(value, strict=False)
+        value = _lenient(value)
     if value is None:
         return {}
     if not isinstance(value, dict):
