@@ -131,7 +131,7 @@ class ResponseReader:
                 name, arguments = function["name"], _arguments(function.get("arguments", {}))
                 fixed = fix_types(arguments, self._parameters.get(name, {}))
                 calls.append(tool_call(name=name, args=fixed, id=f"{ident}{place or ''}"))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             name, why = region.captures.get("name"), first_line(error)
             invalid.append(invalid_tool_call(name=name, args=self._unreadable(region), id=ident, error=why))
 
@@ -139,7 +139,7 @@ class ResponseReader:
         """The text of a bad call, written so that no lenient JSON parser mends it into another call."""
         try:
             mended = isinstance(parse_partial_json(region.body), dict)
-        except ValueError:
+        except (ValueError, RecursionError):
             mended = False
         return f"{self.trigger or 'call: '}{region.body}" if mended else region.body
 

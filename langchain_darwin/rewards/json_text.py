@@ -39,7 +39,10 @@ def _only_cut_off(error: json.JSONDecodeError, text: str) -> bool:
 
 def parse_json(text: str) -> Any:
     """The value of a text that is JSON and nothing else; `ValueError` for any other, NaN and infinities too."""
-    return json.loads(text, parse_constant=_refuse_constant)
+    try:
+        return json.loads(text, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> Any:

@@ -248,6 +248,7 @@ class TestReading:
             "7",
             "[1]",
             "",
+            pytest.param('{"name": "weather", "arguments": ' + "[" * 100_000, id="nested too deeply"),
         ],
     )
     def test_a_bad_call_is_kept_as_invalid(self, body):

@@ -103,6 +103,12 @@ def test_any_json_is_valid_without_a_schema() -> None:
     assert [score(ValidJson(), text) for text in ("[1, 2]", "3", "three")] == [1.0, 1.0, 0.0]
 
 
+def test_json_nested_too_deeply_to_be_read_is_not_valid() -> None:
+    deep = "[" * 100_000
+
+    assert [score(ValidJson(), deep), score(ValidJson(), unfinished(deep))] == [0.0, 0.0]
+
+
 def test_unfinished_json_counts_while_it_can_still_become_json() -> None:
     assert score(ValidJson(Person), unfinished('{"name": "A')) == 1.0
     assert score(ValidJson(Person), unfinished("Sure, here")) == 0.0
