@@ -1,5 +1,8 @@
 """What DARWIN gains over Best-of-N at equal policy tokens: the comparisons of docs/results.md, one a call.
 
+    python benchmarks/proof_data.py FOLDER                   # first: gets the prompts and pairs
+    python -m nltk.downloader punkt_tab                      # and what IFEval tells sentences by
+
     python benchmarks/proof.py verifiers --data FOLDER       # IFEval, guided by the share of instructions followed
     python benchmarks/proof.py rules --data FOLDER           # IFEval, guided by rules that know nothing of it
     python benchmarks/proof.py preference --data FOLDER      # AlpacaEval, guided by a head fitted to preferences
@@ -7,10 +10,9 @@
     python benchmarks/proof.py verifiers --data FOLDER --skip 60 --only 'Darwin()'    # on prompts that are new to it
     python benchmarks/proof.py preference --data FOLDER --tune           # what the defaults were chosen by
 
-FOLDER holds ifeval_dev.jsonl, alpaca_eval_dev.jsonl and hh_harmless_dev.jsonl. Each call prints the `langchain-darwin
-compare` command that it runs, which takes hours on two CPU cores; killed, it goes on where it was. The report is
-written to build/proof/NAME-BEAMS; with --tune, which takes other prompts than the proof, to build/proof/NAME-tune;
-with --skip 60 to build/proof/NAME-BEAMS-from-61.
+Each call prints the `langchain-darwin compare` command that it runs, which takes hours on two CPU cores; killed, it
+goes on where it was. The report is written to build/proof/NAME-BEAMS; with --tune, which takes other prompts than the
+proof, to build/proof/NAME-tune; with --skip 60 to build/proof/NAME-BEAMS-from-61.
 """
 
 import argparse

@@ -15,7 +15,7 @@ rules = [RepetitionPenalty(), NoRefusal()]
 def missing(folder: Path) -> str | None:
     """What to tell someone whose folder lacks a file, if it does."""
     lacking = ", ".join(name for name in FILES if not (folder / name).is_file())
-    return f"{folder} lacks {lacking}: prompts of IFEval and AlpacaEval, and preference pairs" if lacking else None
+    return f"{folder} lacks {lacking}; get them with python benchmarks/proof_data.py {folder}" if lacking else None
 
 
 def fit(pairs: Path) -> None:

@@ -141,7 +141,7 @@ def _registry() -> Mapping[str, type[Any]]:
         import langdetect
         from if_verifiable.ifeval import INSTRUCTION_DICT
     except ImportError as error:
-        msg = f"IFEval's verifiers need if-verifiable ({error}): pip install 'langchain-darwin[evaluation]'"
+        msg = f"IFEval's verifiers need if-verifiable ({error}): pip install 'langchain-darwin[eval]'"
         raise MissingDependencyError(msg) from None
     if langdetect.DetectorFactory.seed is None:  # without one, the language of a text is a matter of chance
         langdetect.DetectorFactory.seed = 0

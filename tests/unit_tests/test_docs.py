@@ -1,13 +1,16 @@
-"""The code blocks of the pages that need no large model run, one after the other."""
+"""The code blocks of the pages that need no large model run; links and the extras that are named lead somewhere."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+PAGES = [*ROOT.glob("*.md"), *DOCS.glob("*.md")]
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
@@ -18,3 +21,30 @@ def test_blocks_run(page, capsys):
     for block in re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE):
         exec(compile(block, page, "exec", dont_inherit=True), names)
         assert ("print(" in block) == bool(capsys.readouterr().out.strip()), block
+
+
+def anchors(page):
+    """As GitHub makes them of a page's headings."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    links = re.findall(r"\]\((?!https?:)([^)#]*)(?:#([^)]*))?\)", page.read_text(encoding="utf-8"))
+    targets = [(page.parent / file if file else page, anchor) for file, anchor in links]
+    assert [str(file) for file, _ in targets if not file.exists()] == []
+    assert [anchor for file, anchor in targets if anchor and anchor not in anchors(file)] == []
+
+
+def test_the_extras_that_are_named_exist():
+    sources = [*PAGES, *(ROOT / "langchain_darwin").rglob("*.py"), *(ROOT / "examples").rglob("*.py")]
+    named = {
+        extra
+        for source in sources
+        for several in re.findall(r"langchain-darwin\[([\w,]+)\]", source.read_text(encoding="utf-8"))
+        for extra in several.split(",")
+    }
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    assert named <= extras.keys()
+    assert named >= {"tools", "vllm", "agents", "eval"}

@@ -224,7 +224,7 @@ def test_identities_differ_with_the_reward_and_with_its_prompts():
 
 def test_without_the_package_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "if_verifiable.ifeval", None)
-    with pytest.raises(MissingDependencyError, match=r"pip install 'langchain-darwin\[evaluation\]'"):
+    with pytest.raises(MissingDependencyError, match=r"pip install 'langchain-darwin\[eval\]'"):
         StrictAccuracy([prompt(NO_COMMA)])(ASKED, TEXTS)
 
 
