@@ -12,7 +12,8 @@
 
 Each call prints the `langchain-darwin compare` command that it runs, which takes hours on two CPU cores; killed, it
 goes on where it was. The report is written to build/proof/NAME-BEAMS; with --tune, which takes other prompts than the
-proof, to build/proof/NAME-tune; with --skip 60 to build/proof/NAME-BEAMS-from-61.
+proof, to build/proof/NAME-tune; with --skip 60 to build/proof/NAME-BEAMS-from-61. Calls that share a folder share its
+runs, and its report is of the last.
 """
 
 import argparse

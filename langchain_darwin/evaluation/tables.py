@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from langchain_darwin.evaluation.paired import Paired
 from langchain_darwin.evaluation.report import Difference, Report, Row
 from langchain_darwin.evaluation.statistics import Interval
 
@@ -156,22 +157,21 @@ def _to_first(report: Report) -> list[Table]:
     found = [(row.label, row.to_first) for row in report.rows if row.to_first]
     if not found:
         return []
-    rows = [
-        (label, f"{one.tokens:.2f}", _with_interval(one.reward, signed=True), _with_interval(one.gold, signed=True))
-        for label, one in found
-    ]
+    rows = tuple((label, f"{one.tokens:.2f}", *_signed(one)) for label, one in found)
     name = report.rows[0].label
     note = f"Search less {name}, prompt by prompt. Tokens are its policy tokens as a multiple of those of {name}."
-    return [Table(f"Difference to {name}", ("search", "tokens", "reward", "gold"), tuple(rows), (note,))]
+    return [Table(f"Difference to {name}", ("search", "tokens", "reward", "gold"), rows, (note,))]
 
 
 def _differences(title: str, found: Sequence[tuple[str, Difference]], note: str) -> Table:
-    rows = [
-        (label, f"{one.n:.1f}", _with_interval(one.reward, signed=True), _with_interval(one.gold, signed=True))
-        for label, one in found
-    ]
+    rows = tuple((label, f"{one.n:.1f}", *_signed(one)) for label, one in found)
     outside = [_outside(label, one) for label, one in found if one.above or one.below]
-    return Table(title, ("search", "N", "reward", "gold"), tuple(rows), (note, *outside))
+    return Table(title, ("search", "N", "reward", "gold"), rows, (note, *outside))
+
+
+def _signed(found: Difference | Paired) -> tuple[str, str]:
+    """The cells of reward and gold."""
+    return _with_interval(found.reward, signed=True), _with_interval(found.gold, signed=True)
 
 
 def _outside(label: str, found: Difference) -> str:
