@@ -177,8 +177,12 @@ def _signed(found: Difference | Paired) -> tuple[str, str]:
 def _outside(label: str, found: Difference) -> str:
     """A sentence on runs whose cost no N has."""
     spent = ((found.above, "more than the greatest"), (found.below, "less than the least"))
-    shares = [f"{share:.0%} of its runs spent {what}" for share, what in spent if share]
+    shares = [f"{_percent(share)} of its runs spent {what}" for share, what in spent if share]
     return f"{label}: {' and '.join(shares)} N there is, which then is the reference."
+
+
+def _percent(share: float) -> str:
+    return "under 1%" if share < 0.01 else f"{share:.0%}"
 
 
 def _curve(report: Report) -> Table:

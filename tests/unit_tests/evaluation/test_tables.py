@@ -102,6 +102,11 @@ def test_equal_seconds_have_a_table_where_they_can_be_told():
     ]
 
 
+def test_a_few_runs_are_not_said_to_be_none():
+    rare = replace(REPORT, rows=(replace(ROW, equal_tokens=replace(DIFFERENCE, above=0.0, below=0.004)),))
+    assert "a|b: under 1% of its runs spent less than the least N there is" in markdown(rare)
+
+
 def test_further_searches_are_held_against_the_first():
     paired = Paired(2, 1.254, Interval(-0.05, -0.11, 0.01), Interval(0.0, 0.0, 0.0))
     two = replace(REPORT, rows=(ROW, replace(ROW, label="ours", to_first=paired)))
