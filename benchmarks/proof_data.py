@@ -34,8 +34,7 @@ class Source:
 
 
 def ifeval(path: Path) -> Iterator[Record]:
-    fields = ("key", "prompt", "instruction_id_list", "kwargs")
-    return ({name: record[name] for name in fields} for record in map(json.loads, _lines(path.read_bytes())))
+    return map(json.loads, _lines(path.read_bytes()))
 
 
 def alpaca_eval(path: Path) -> Iterator[Record]:
@@ -65,7 +64,7 @@ SOURCES = {
 }
 
 
-def chosen(name: str, records: Iterable[Record]) -> list[Record]:
+def select(name: str, records: Iterable[Record]) -> list[Record]:
     """The records of the proof, in its order, found among all of a set."""
     digest = SOURCES[name].digest
     found = {digest(record): record for record in records}
@@ -87,7 +86,7 @@ def main() -> None:
             downloaded = Path(hf_hub_download(source.repo, source.file, repo_type="dataset"))
         except OSError as error:
             parser.exit(1, f"{source.repo} could not be read from the hub: {error}\n")
-        records = chosen(name, source.read(downloaded))
+        records = select(name, source.read(downloaded))
         text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
         (folder / name).write_text(text, encoding="utf-8")
         print(f"{folder / name}: {len(records)} of {source.repo}")

@@ -2,11 +2,12 @@
 
 from pathlib import Path
 
+import proof_data
+
 from langchain_darwin.rewards import NoRefusal, PreferenceReward, RepetitionPenalty, fit_preference_reward
 from langchain_darwin.rewards.preference import read_pairs
 
 HEADS = Path("build/proof")
-FILES = ("ifeval_dev.jsonl", "alpaca_eval_dev.jsonl", "hh_harmless_dev.jsonl")
 
 rules = [RepetitionPenalty(), NoRefusal()]
 """What is wrong with a text whatever was asked; they do not look at IFEval's verifiers."""
@@ -14,7 +15,7 @@ rules = [RepetitionPenalty(), NoRefusal()]
 
 def missing(folder: Path) -> str | None:
     """What to tell someone whose folder lacks a file, if it does."""
-    lacking = ", ".join(name for name in FILES if not (folder / name).is_file())
+    lacking = ", ".join(name for name in proof_data.SOURCES if not (folder / name).is_file())
     return f"{folder} lacks {lacking}; get them with python benchmarks/proof_data.py {folder}" if lacking else None
 
 

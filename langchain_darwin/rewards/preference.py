@@ -216,7 +216,7 @@ def read_pairs(pairs: Iterable[Mapping[str, Any]] | str | Path) -> list[Mapping[
             raise ConfigurationError(
                 f"pairs={str(pairs)!r} is not a file of JSON lines with prompt, chosen and rejected"
             )
-        lines = Path(pairs).read_text(encoding="utf-8").splitlines()
+        lines = Path(pairs).read_text(encoding="utf-8").split("\n")  # texts may hold what `splitlines` takes for ends
         pairs = [json.loads(line) for line in lines if line.strip()]
     known = list(pairs)
     for at, pair in enumerate(known, 1):

@@ -203,3 +203,10 @@ def test_prompts_are_texts_turns_or_messages(prompt, messages):
 def test_several_strengths_are_chosen_from(tmp_path):
     assert fit(tmp_path, l2=[1.0, 1e9]).facts["l2"] == 1.0
     assert np.abs(fit(tmp_path, l2=1e9).weight).max() < 1e-3
+
+
+def test_texts_of_a_file_may_hold_characters_that_end_lines_elsewhere(tmp_path):
+    path = tmp_path / "pairs.jsonl"
+    pairs = [{"prompt": "Hello?", "chosen": "one\u2028two\x85three", "rejected": "no"}] * 2
+    path.write_text("".join(json.dumps(pair, ensure_ascii=False) + "\n" for pair in pairs), encoding="utf-8")
+    assert read_pairs(path) == pairs
