@@ -16,7 +16,7 @@ PYTEST_ARGS ?=
 VLLM_VENV := .venv-vllm
 VLLM_PYTHON ?= $(VLLM_VENV)/bin/python
 VLLM_STAMP := $(if $(filter $(VLLM_VENV)/bin/python,$(VLLM_PYTHON)),$(VLLM_VENV)/.installed)
-VLLM_TESTS = $(shell find tests/integration_tests -name 'test_*vllm*.py' | sort)
+VLLM_TESTS = $(shell find tests/integration_tests -path '*vllm*' -name 'test_*.py' | sort)
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --no-input
 PORT ?= 8000
 

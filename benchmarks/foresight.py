@@ -18,11 +18,11 @@ import proof_rewards
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_darwin import BestOfN, ChatDarwin
-from langchain_darwin.evaluation.ifeval import PartialScore, StrictAccuracy
-from langchain_darwin.evaluation.prompts import load_prompts
-from langchain_darwin.policies.transformers import TransformersPolicy
+from langchain_darwin.evaluation.datasets.ifeval import PartialScore, StrictAccuracy
+from langchain_darwin.evaluation.datasets.prompts import load_prompts
+from langchain_darwin.policies.local.policy import TransformersPolicy
 from langchain_darwin.rewards import PreferenceReward, as_reward, fit_preference_reward
-from langchain_darwin.rewards.preference import read_pairs
+from langchain_darwin.rewards.models.preference import read_pairs
 
 AT = (8, 16, 24, 40, 80, 120)
 AT_ONCE = 4  # questions; 64 rows are decoded at once

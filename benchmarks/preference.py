@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from langchain_darwin.rewards import PreferenceReward, fit_preference_reward
-from langchain_darwin.rewards.preference import read_pairs
+from langchain_darwin.rewards.models.preference import read_pairs
 
 
 def main():
@@ -35,7 +35,7 @@ def main():
     parser.add_argument("--folder", help="keep the reward here")
     options = parser.parse_args()
     logging.basicConfig(format="%(asctime)s %(message)s")
-    logging.getLogger("langchain_darwin.rewards.preference").setLevel(logging.INFO)
+    logging.getLogger("langchain_darwin.rewards.models.preference").setLevel(logging.INFO)
     if not options.file.is_file():
         parser.error(f"{options.file} is missing: it must be a file of JSON lines with prompt, chosen and rejected")
     pairs = read_pairs(options.file)
@@ -71,7 +71,7 @@ def by_length(pairs, sign):
 def scores(reward, pairs, count=20):
     from langchain_core.messages import AIMessage
 
-    from langchain_darwin.rewards.preference import conversation
+    from langchain_darwin.rewards.models.preference import conversation
 
     return [reward(conversation(pair["prompt"]), [AIMessage(pair["chosen"])]) for pair in pairs[:count]]
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import proof_data
 
 from langchain_darwin.rewards import NoRefusal, PreferenceReward, RepetitionPenalty, fit_preference_reward
-from langchain_darwin.rewards.preference import read_pairs
+from langchain_darwin.rewards.models.preference import read_pairs
 
 HEADS = Path("build/proof")
 

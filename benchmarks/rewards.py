@@ -17,9 +17,9 @@ import numpy as np
 from langchain_core.messages import AIMessage, HumanMessage
 from searches import untrained_reward
 
-from langchain_darwin.policies.transformers import TransformersPolicy
+from langchain_darwin.policies.local.policy import TransformersPolicy
 from langchain_darwin.rewards import Judge, PreferenceReward, RepetitionPenalty, SelfReward, as_reward
-from langchain_darwin.rewards.preference import Backbone
+from langchain_darwin.rewards.models.preference import Backbone
 
 WORDS = (
     "the",

@@ -11,9 +11,9 @@ import re
 from collections import Counter
 
 from langchain_darwin import ChatDarwin, Darwin
-from langchain_darwin.evaluation.prompts import load_prompts
+from langchain_darwin.evaluation.datasets.prompts import load_prompts
 from langchain_darwin.search.base import Grown, Mutated
-from langchain_darwin.search.mutation import ANGLES
+from langchain_darwin.search.mutation.prompts import ANGLES
 
 
 def kind(fault: str | None) -> str:

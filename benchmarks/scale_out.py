@@ -31,7 +31,7 @@ import httpx
 from benchmarks.speed import QUESTIONS
 from langchain_darwin import BestOfN, ChatDarwin, Darwin, VLLMPolicy
 from langchain_darwin.policies.base import Job, Sampling
-from langchain_darwin.policies.vllm_requests import draft_body, request_seed
+from langchain_darwin.policies.vllm.requests import draft_body, request_seed
 from tests.faulty_peer import faulty_peer
 from tests.vllm_server import NAME, serve
 

@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from workload import PROMPTS, measure_all, variety
 
 from langchain_darwin import ChatDarwin
-from langchain_darwin.policies.embedded import resolve_model
-from langchain_darwin.policies.transformers import TransformersPolicy
+from langchain_darwin.inference.embedded_model import resolve_model
+from langchain_darwin.policies.local.policy import TransformersPolicy
 from langchain_darwin.rewards import RewardModel
 from langchain_darwin.search import (
     ARGS,
@@ -154,7 +154,7 @@ def reading_seconds(policy, answer, repeats=5):
     """Median time of reading one answer from the beginning, with a model of the policy's size."""
     import torch
 
-    from langchain_darwin.policies.loading import load_model
+    from langchain_darwin.inference.loading import load_model
 
     prompt = policy.codec.encode_chat([{"role": "user", "content": PROMPTS[0]}])
     model = load_model(resolve_model(policy.model)).model

@@ -80,8 +80,8 @@ def reward_model() -> Any:
     import torch
     from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
-    from langchain_darwin.policies.embedded import embedded_model_path
-    from langchain_darwin.rewards.model import RewardModel
+    from langchain_darwin.inference.embedded_model import embedded_model_path
+    from langchain_darwin.rewards.models.reward_model import RewardModel
 
     folder = Path("build/reward-model")
     if not (folder / "model.safetensors").exists():
@@ -150,7 +150,7 @@ def plain_model(dtype: str) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from langchain_darwin.policies.embedded import embedded_model_path
+    from langchain_darwin.inference.embedded_model import embedded_model_path
 
     folder = embedded_model_path()
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()

@@ -21,8 +21,8 @@ ChatDarwin()""",
     "the embedded model's weights and tokenizer, torch and transformers imported": """
 import torch, transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from langchain_darwin.policies.embedded import resolve_model
-from langchain_darwin.policies.loading import load_model
+from langchain_darwin.inference.embedded_model import resolve_model
+from langchain_darwin.inference.loading import load_model
 began = time.perf_counter()
 load_model(resolve_model(None))""",
     "the first token of an answer, from nothing": """

@@ -22,13 +22,13 @@ from unittest.mock import patch
 import torch
 from torch import nn
 
+from langchain_darwin.inference.embedded_model import resolve_model
+from langchain_darwin.inference.kernels.packed_linear import PackedLinear
+from langchain_darwin.inference.loading import LoadedModel, load_model
+from langchain_darwin.inference.memory.kv_slots import KVSlots
+from langchain_darwin.inference.memory.slot_cache import SlotCache
 from langchain_darwin.policies.base import Sampling
-from langchain_darwin.policies.embedded import resolve_model
-from langchain_darwin.policies.kv_slots import KVSlots
-from langchain_darwin.policies.loading import LoadedModel, load_model
-from langchain_darwin.policies.packed_linear import PackedLinear
-from langchain_darwin.policies.sampling import draw, make_plan
-from langchain_darwin.policies.slot_cache import SlotCache
+from langchain_darwin.policies.local.sampling import draw, make_plan
 
 PAPER = Sampling(temperature=0.7, top_k=40)
 OWN = 20  # last tokens of each text that no other row has, so that opening them is quick

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from workload import measure_all, variety
 
 from langchain_darwin import ChatDarwin
-from langchain_darwin.policies.transformers import TransformersPolicy
+from langchain_darwin.policies.local.policy import TransformersPolicy
 from langchain_darwin.search import BestOfN, Darwin, Particles
 
 SEARCHES = {

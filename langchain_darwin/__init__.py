@@ -16,14 +16,14 @@ from langchain_darwin._lazy import lazy_names
 from langchain_darwin._version import __version__
 
 if TYPE_CHECKING:
-    from langchain_darwin.cancelling import CancelScope
+    from langchain_darwin.chat.cancellation import CancelScope
     from langchain_darwin.chat_models import ChatDarwin
     from langchain_darwin.errors import DarwinError, SearchCancelledError
     from langchain_darwin.policies.base import Sampling
-    from langchain_darwin.policies.transformers import TransformersPolicy
-    from langchain_darwin.policies.vllm import VLLMPolicy
-    from langchain_darwin.rewards.adapters import per_response
-    from langchain_darwin.rewards.model import RewardModel
+    from langchain_darwin.policies.local.policy import TransformersPolicy
+    from langchain_darwin.policies.vllm.policy import VLLMPolicy
+    from langchain_darwin.rewards.accepting import per_response
+    from langchain_darwin.rewards.models.reward_model import RewardModel
     from langchain_darwin.search.best_of_n import BestOfN
     from langchain_darwin.search.darwin import Darwin
     from langchain_darwin.search.majority_vote import MajorityVote
@@ -35,12 +35,12 @@ _HOMES = {
     "BestOfN": "search.best_of_n",
     "MajorityVote": "search.majority_vote",
     "StopAt": "search.stop_at",
-    "RewardModel": "rewards.model",
-    "per_response": "rewards.adapters",
-    "TransformersPolicy": "policies.transformers",
-    "VLLMPolicy": "policies.vllm",
+    "RewardModel": "rewards.models.reward_model",
+    "per_response": "rewards.accepting",
+    "TransformersPolicy": "policies.local.policy",
+    "VLLMPolicy": "policies.vllm.policy",
     "Sampling": "policies.base",
-    "CancelScope": "cancelling",
+    "CancelScope": "chat.cancellation",
     "DarwinError": "errors",
     "SearchCancelledError": "errors",
 }

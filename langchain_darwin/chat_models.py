@@ -15,19 +15,15 @@ from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.tools import BaseTool
 
-from langchain_darwin.batches import BatchedAtOnce
-from langchain_darwin.call import Call, response_message
-from langchain_darwin.callbacks import Observer, RunManager, StreamRun, progress, reward_context
-from langchain_darwin.cancelling import cancellable, open_scopes
-from langchain_darwin.dialects import dialect_of
-from langchain_darwin.errors import ContextOverflowError
-from langchain_darwin.messages import to_conversation
-from langchain_darwin.parsing import Read
-from langchain_darwin.policies.base import Policy
-from langchain_darwin.search.base import Task
-from langchain_darwin.search.runner import Budget, Runner
-from langchain_darwin.settings import NOT_ASKED, PER_CALL, Settings, check_names
-from langchain_darwin.structured import (
+from langchain_darwin.chat.batching import BatchedAtOnce
+from langchain_darwin.chat.callbacks import Observer, RunManager, StreamRun, progress, reward_context
+from langchain_darwin.chat.cancellation import cancellable, open_scopes
+from langchain_darwin.chat.invocation import Call, response_message
+from langchain_darwin.chat.settings import NOT_ASKED, PER_CALL, Settings, check_names
+from langchain_darwin.dialects.conversation import to_conversation
+from langchain_darwin.dialects.dialect import dialect_of
+from langchain_darwin.dialects.response_reader import Read
+from langchain_darwin.dialects.structured_output import (
     Method,
     check_method,
     parser,
@@ -36,7 +32,11 @@ from langchain_darwin.structured import (
     unless_called,
     with_raw,
 )
-from langchain_darwin.tools import ARGUMENTS, definitions, task_and_reader, tool_use
+from langchain_darwin.dialects.tool_use import ARGUMENTS, definitions, task_and_reader, tool_use
+from langchain_darwin.errors import ContextOverflowError
+from langchain_darwin.policies.base import Policy
+from langchain_darwin.search.base import Task
+from langchain_darwin.search.driver.runner import Budget, Runner
 
 
 class ChatDarwin(BatchedAtOnce, Settings):

@@ -11,10 +11,10 @@ import re
 import jsonschema
 import pytest
 
-from langchain_darwin.parsing import ResponseReader
+from langchain_darwin.dialects.formats import FORMATS, HERMES, QWEN_XML
+from langchain_darwin.dialects.response_reader import ResponseReader
+from langchain_darwin.dialects.tool_use import definitions, tool_use
 from langchain_darwin.policies.base import Constraint
-from langchain_darwin.tool_formats import FORMATS, HERMES, QWEN_XML
-from langchain_darwin.tools import definitions, tool_use
 from tests.noise import Noise
 
 

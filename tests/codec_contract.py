@@ -8,8 +8,8 @@ from itertools import pairwise
 
 import pytest
 
+from langchain_darwin.inference.chat_codec import ChatCodec
 from langchain_darwin.policies.base import Codec
-from langchain_darwin.policies.chat_codec import ChatCodec
 
 
 def user(text):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from langchain_darwin.policies.transformers import TransformersPolicy
+    from langchain_darwin.policies.local.policy import TransformersPolicy
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,8 +33,8 @@ def _one_thread() -> None:
 @pytest.fixture(scope="session")
 def embedded_policy() -> "TransformersPolicy":
     """The embedded model in float32, in which equal means equal token by token."""
-    from langchain_darwin.policies.embedded import embedded_model_path
-    from langchain_darwin.policies.transformers import TransformersPolicy
+    from langchain_darwin.inference.embedded_model import embedded_model_path
+    from langchain_darwin.policies.local.policy import TransformersPolicy
 
     return TransformersPolicy(str(embedded_model_path()), dtype="float32")
 

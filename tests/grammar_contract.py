@@ -151,7 +151,7 @@ class GrammarContract:
         compiled = noise.grammars.compile(schema({"type": "string"}))
         tokens = noise.ids('"one two three four')
         noise.grammars.matcher(compiled, tokens)
-        monkeypatch.setattr("langchain_darwin.policies.matcher.Matcher.accept", None)
+        monkeypatch.setattr("langchain_darwin.policies.grammar.matcher.Matcher.accept", None)
         assert noise.grammars.matcher(compiled, tokens).tokens == tokens
 
     def test_rows_without_matcher_may_draw_anything(self, noise):

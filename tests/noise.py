@@ -9,9 +9,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from langchain_darwin.policies.base import Constraint, Sampling
-from langchain_darwin.policies.grammar import Grammars
-from langchain_darwin.policies.matcher import Matcher
-from langchain_darwin.policies.sampling import draw, make_plan
+from langchain_darwin.policies.grammar.grammars import Grammars
+from langchain_darwin.policies.grammar.matcher import Matcher
+from langchain_darwin.policies.local.sampling import draw, make_plan
 from tests.tiny_models import CHATML, embedded_tokenizer, tiny_tokenizer
 
 END = 2  # <|im_end|> of both vocabularies

@@ -19,14 +19,14 @@ import time
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
-from langchain_darwin.call import response_message
+from langchain_darwin.chat.invocation import response_message
+from langchain_darwin.dialects.response_reader import Reading
 from langchain_darwin.errors import RewardError, RewardTimeoutError
-from langchain_darwin.parsing import Reading
 from langchain_darwin.policies.base import Sampling
 from langchain_darwin.rewards import as_reward, is_unfinished
 from langchain_darwin.search.base import Finished, Task
 from langchain_darwin.search.darwin import Darwin
-from langchain_darwin.search.runner import Budget, Runner
+from langchain_darwin.search.driver.runner import Budget, Runner
 from langchain_darwin.testing import ScriptedPolicy
 
 MESSAGES = [HumanMessage("Write a line about the old river.")]

@@ -19,6 +19,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 
+from langchain_darwin.chat.streaming import CommittedText
 from langchain_darwin.policies.base import Sampling
 from langchain_darwin.rewards import as_reward
 from langchain_darwin.search.base import (
@@ -33,8 +34,7 @@ from langchain_darwin.search.base import (
     TokensDrawn,
     describe,
 )
-from langchain_darwin.search.runner import Budget, Runner
-from langchain_darwin.stream import CommittedText
+from langchain_darwin.search.driver.runner import Budget, Runner
 from langchain_darwin.testing import ScriptedPolicy
 from langchain_darwin.trace import Memory, beams_of, from_record, to_record
 from tests.unit_tests.search.driving import rewriter

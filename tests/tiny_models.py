@@ -158,6 +158,6 @@ def _scratch() -> tempfile.TemporaryDirectory[str]:
 @functools.cache
 def embedded_tokenizer() -> PreTrainedTokenizerBase:
     """The embedded model's tokenizer."""
-    from langchain_darwin.policies.embedded import embedded_model_path
+    from langchain_darwin.inference.embedded_model import embedded_model_path
 
     return AutoTokenizer.from_pretrained(embedded_model_path())

@@ -155,7 +155,7 @@ def vllm_python() -> str:
 
 def embedded_folder() -> Path:
     """What `langchain-darwin model-path` prints."""
-    from langchain_darwin.policies.embedded import embedded_model_path
+    from langchain_darwin.inference.embedded_model import embedded_model_path
 
     return embedded_model_path()
 

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from langchain_darwin.evaluation.comparison import Comparison, Watch
-    from langchain_darwin.evaluation.prompts import PromptSet
-    from langchain_darwin.evaluation.report import Report
+    from langchain_darwin.evaluation.datasets.prompts import PromptSet
+    from langchain_darwin.evaluation.reporting.report import Report
 
 _SEARCH_PANEL, _SAMPLING_PANEL, _RUN_PANEL = "What is compared", "The answers", "The run"
 _LINE_EVERY = 30.0  # seconds between lines of progress where there is no terminal
@@ -174,7 +174,7 @@ def _comparison(
 ) -> Comparison:
     from langchain_darwin.chat_models import ChatDarwin
     from langchain_darwin.evaluation.comparison import Comparison
-    from langchain_darwin.evaluation.prompts import load_prompts
+    from langchain_darwin.evaluation.datasets.prompts import load_prompts
     from langchain_darwin.policies.by_name import policy_named
 
     asked = load_prompts(prompts)
@@ -186,7 +186,7 @@ def _comparison(
 
 def _verifiers(asked: PromptSet) -> dict[str, Callable[[], Any]]:
     def make(name: str) -> Any:
-        from langchain_darwin.evaluation import ifeval
+        from langchain_darwin.evaluation.datasets import ifeval
 
         return getattr(ifeval, name)(asked)
 
@@ -253,11 +253,11 @@ def _tell(out: Path, prompts: str | None) -> Report:
     """Print the report on what is in the folder, and write its files."""
     from rich.console import Console
 
-    from langchain_darwin.evaluation.answer_files import write_answers
-    from langchain_darwin.evaluation.prompts import load_prompts
+    from langchain_darwin.evaluation.datasets.prompts import load_prompts
     from langchain_darwin.evaluation.records import read_records
-    from langchain_darwin.evaluation.report import make_report
-    from langchain_darwin.evaluation.tables import failures, introduction, tables
+    from langchain_darwin.evaluation.reporting.answer_files import write_answers
+    from langchain_darwin.evaluation.reporting.report import make_report
+    from langchain_darwin.evaluation.reporting.tables import failures, introduction, tables
 
     records = read_records(out)
     report, console = make_report(records), Console()
@@ -274,7 +274,7 @@ def _tell(out: Path, prompts: str | None) -> Report:
 
 def _write(report: Report, out: Path) -> list[Path]:
     from langchain_darwin.errors import MissingDependencyError
-    from langchain_darwin.evaluation.report_files import write_plot, write_report
+    from langchain_darwin.evaluation.reporting.report_files import write_plot, write_report
 
     written = write_report(report, out)
     try:

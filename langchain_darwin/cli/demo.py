@@ -61,7 +61,7 @@ def demo(
 
 def embedded_policy() -> Any:
     """The embedded model in float32, in which a seed gives the same answer whatever else is running."""
-    from langchain_darwin.policies.transformers import TransformersPolicy
+    from langchain_darwin.policies.local.policy import TransformersPolicy
 
     return TransformersPolicy(dtype="float32")
 

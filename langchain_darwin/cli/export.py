@@ -26,7 +26,7 @@ def pairs(
 ) -> None:
     """Write preference pairs for TRL's DPOTrainer: the best finished answer of each search, and the worst."""
     with plain_errors(debug=debug):
-        from langchain_darwin.evaluation.preference_pairs import check_settings, json_line, pairs_of
+        from langchain_darwin.trace.preference_pairs import check_settings, json_line, pairs_of
         from langchain_darwin.trace.streaming import stream_traces
 
         check_settings(trace, margin, per_search)

@@ -19,14 +19,14 @@ from langchain_darwin.errors import (
     ModelNotFound,
     UnsupportedModelError,
 )
+from langchain_darwin.evaluation.datasets.prompts import Prompt, PromptSet
 from langchain_darwin.evaluation.journal import Journal, open_journal
-from langchain_darwin.evaluation.prompts import Prompt, PromptSet
 from langchain_darwin.evaluation.records import POOL, Failure, Plan, Record, read_records
-from langchain_darwin.evaluation.report import Report, make_report
+from langchain_darwin.evaluation.reporting.report import Report, make_report
 from langchain_darwin.evaluation.runs import Bench, Run
-from langchain_darwin.policies.base import check_range
-from langchain_darwin.rewards.adapters import as_reward
-from langchain_darwin.rewards.identity import digest
+from langchain_darwin.rewards.accepting import as_reward
+from langchain_darwin.runtime.fingerprints import digest
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Search, describe
 from langchain_darwin.search.best_of_n import BestOfN
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.evaluation.order_statistics import Pool
 
 FORMAT = 1
 FILE_NAME = "records.jsonl"
@@ -120,15 +119,6 @@ class Record:
     def gold(self) -> float:
         """Mean over turns."""
         return math.fsum(answer.gold for answer in self.answers) / len(self.answers)
-
-    @property
-    def pool(self) -> Pool:
-        """The samples of a run of the pool as numbers."""
-        return Pool(
-            tuple(tuple(answer.reward for answer in turn) for turn in self.pools),
-            tuple(tuple(answer.gold for answer in turn) for turn in self.pools),
-            tuple(tuple(answer.tokens for answer in turn) for turn in self.pools),
-        )
 
 
 @dataclass(frozen=True)

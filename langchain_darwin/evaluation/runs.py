@@ -10,7 +10,7 @@ from typing import Any, cast
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 
 from langchain_darwin.chat_models import ChatDarwin
-from langchain_darwin.evaluation.prompts import Prompt
+from langchain_darwin.evaluation.datasets.prompts import Prompt
 from langchain_darwin.evaluation.records import Answer, Cost, Record, RunKey
 from langchain_darwin.rewards.base import Reward
 from langchain_darwin.search.base import Beam, Event, Finished, Scored, Search, describe

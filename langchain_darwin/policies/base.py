@@ -6,22 +6,20 @@ simply submits whole prefixes and pays only for what is new.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.inference.chat_codec import Conversation as Conversation  # noqa: PLC0414 - part of the protocol
+from langchain_darwin.runtime.ranges import check_range
 
 FinishReason = Literal["stop", "length", "timeout"]
 """Why a text ended: an end token or stop string, its token or context limit, or the deadline."""
 
 OnTokens = Callable[[int, Sequence[int]], None]
 """Called as `on_tokens(job index, new token ids)` from the policy's thread; must return at once and not raise."""
-
-Conversation = Sequence[Mapping[str, Any]]
-"""Chat turns as chat templates take them: `{"role": ..., "content": ..., "tool_calls": ...}`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,24 +185,3 @@ class Policy(Protocol):
     ) -> Future[list[Proposal]]:
         """The `k` likeliest next tokens of each prefix, or those of `among` (likeliest first) if given."""
         ...
-
-
-def check_range(
-    name: str, value: float, *, low: float | None = None, high: float | None = None, low_open: bool = False
-) -> None:
-    """Raise `ConfigurationError` unless `low <= value <= high` (`low < value` if `low_open`)."""
-    too_low = low is not None and (value < low or (low_open and value == low))
-    too_high = high is not None and value > high
-    if not (too_low or too_high or math.isnan(value)):
-        return
-    lower = "" if low is None else f"{'above' if low_open else 'at least'} {low:g}"
-    upper = "" if high is None else f"at most {high:g}"
-    msg = f"{name}={value!r} must be {' and '.join(filter(None, (lower, upper)))}"
-    raise ConfigurationError(msg)
-
-
-def check_choice(name: str, value: Any, choices: Sequence[str]) -> None:
-    """Raise `ConfigurationError` unless `value` is one of `choices`."""
-    if value not in choices:
-        msg = f"{name}={value!r} must be one of {', '.join(map(repr, choices))}"
-        raise ConfigurationError(msg)

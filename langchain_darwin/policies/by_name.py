@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import Policy
-from langchain_darwin.policies.vllm import SCHEMES, VLLMPolicy
+from langchain_darwin.policies.vllm.policy import SCHEMES, VLLMPolicy
 
 
 def policy_named(
@@ -31,6 +31,6 @@ def policy_named(
     if model is not None and model.startswith(("http://", "https://")):
         msg = f"model={model!r} is an address; of a vLLM server, write 'vllm+http://host:8000/served-name'"
         raise ConfigurationError(msg)
-    from langchain_darwin.policies.transformers import TransformersPolicy
+    from langchain_darwin.policies.local.policy import TransformersPolicy
 
     return TransformersPolicy(model, **local)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError
-from langchain_darwin.policies.base import Job, check_range
+from langchain_darwin.policies.base import Job
+from langchain_darwin.runtime.ranges import check_range
 
 
 def check_job(job: Job, context_length: int, name: str, remedy: str) -> None:

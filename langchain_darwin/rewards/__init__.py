@@ -7,19 +7,20 @@ from typing import TYPE_CHECKING
 from langchain_darwin._lazy import lazy_names
 
 if TYPE_CHECKING:
-    from langchain_darwin.rewards.adapters import as_reward, per_response, trl_reward
+    from langchain_darwin.rewards.accepting import as_reward, per_response, trl_reward
     from langchain_darwin.rewards.base import Reward, is_unfinished
     from langchain_darwin.rewards.checks import Score
-    from langchain_darwin.rewards.combine import WeightedSum
-    from langchain_darwin.rewards.constraints import Lexicographic, Veto
-    from langchain_darwin.rewards.endpoints import Classify, Json, Pairs
-    from langchain_darwin.rewards.ensemble import Ensemble
-    from langchain_darwin.rewards.guards import LengthCorrected, LogprobFloor, NotDegenerate
-    from langchain_darwin.rewards.judge import Judge
-    from langchain_darwin.rewards.model import RewardModel
-    from langchain_darwin.rewards.normalized import Normalized
-    from langchain_darwin.rewards.preference import PreferenceReward, fit_preference_reward
-    from langchain_darwin.rewards.remote import RemoteReward
+    from langchain_darwin.rewards.composed.constraints import Lexicographic, Veto
+    from langchain_darwin.rewards.composed.ensemble import Ensemble
+    from langchain_darwin.rewards.composed.guards import LengthCorrected, LogprobFloor, NotDegenerate
+    from langchain_darwin.rewards.composed.normalized import Normalized
+    from langchain_darwin.rewards.composed.weighted_sum import WeightedSum
+    from langchain_darwin.rewards.judges.judge import Judge
+    from langchain_darwin.rewards.judges.self_reward import SelfReward
+    from langchain_darwin.rewards.models.preference import PreferenceReward, fit_preference_reward
+    from langchain_darwin.rewards.models.reward_model import RewardModel
+    from langchain_darwin.rewards.remote.endpoints import Classify, Json, Pairs
+    from langchain_darwin.rewards.remote.remote_reward import RemoteReward
     from langchain_darwin.rewards.rules import (
         Complete,
         Keywords,
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
         RepetitionPenalty,
         ValidJson,
     )
-    from langchain_darwin.rewards.self_reward import SelfReward
 
 __all__ = [
     "Classify",
@@ -65,36 +65,36 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Classify": "endpoints",
+    "Classify": "remote.endpoints",
     "Complete": "rules",
-    "Ensemble": "ensemble",
-    "Json": "endpoints",
-    "Judge": "judge",
+    "Ensemble": "composed.ensemble",
+    "Json": "remote.endpoints",
+    "Judge": "judges.judge",
     "Keywords": "rules",
-    "LengthCorrected": "guards",
+    "LengthCorrected": "composed.guards",
     "LengthWindow": "rules",
-    "Lexicographic": "constraints",
-    "LogprobFloor": "guards",
+    "Lexicographic": "composed.constraints",
+    "LogprobFloor": "composed.guards",
     "Matches": "rules",
     "NoRefusal": "rules",
-    "Normalized": "normalized",
-    "NotDegenerate": "guards",
-    "Pairs": "endpoints",
-    "PreferenceReward": "preference",
-    "RemoteReward": "remote",
+    "Normalized": "composed.normalized",
+    "NotDegenerate": "composed.guards",
+    "Pairs": "remote.endpoints",
+    "PreferenceReward": "models.preference",
+    "RemoteReward": "remote.remote_reward",
     "RepetitionPenalty": "rules",
     "Reward": "base",
-    "RewardModel": "model",
+    "RewardModel": "models.reward_model",
     "Score": "checks",
-    "SelfReward": "self_reward",
+    "SelfReward": "judges.self_reward",
     "ValidJson": "rules",
-    "Veto": "constraints",
-    "WeightedSum": "combine",
-    "as_reward": "adapters",
-    "fit_preference_reward": "preference",
+    "Veto": "composed.constraints",
+    "WeightedSum": "composed.weighted_sum",
+    "as_reward": "accepting",
+    "fit_preference_reward": "models.preference",
     "is_unfinished": "base",
-    "per_response": "adapters",
-    "trl_reward": "adapters",
+    "per_response": "accepting",
+    "trl_reward": "accepting",
 }
 
 if not TYPE_CHECKING:  # a checker that saw `__getattr__` would take any name for one of these

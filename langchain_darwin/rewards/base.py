@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_darwin.errors import RewardError
-from langchain_darwin.policies.base import check_range
 from langchain_darwin.rewards.calls import awaitable, is_async, start
 from langchain_darwin.rewards.checks import blame, checked, too_slow
-from langchain_darwin.rewards.identity import identity_of
+from langchain_darwin.runtime.fingerprints import identity_of
+from langchain_darwin.runtime.ranges import check_range
 
 if TYPE_CHECKING:
     import tenacity

@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from typing import Any
 
-from langchain_darwin.background_loop import background_loop
 from langchain_darwin.errors import RewardError
+from langchain_darwin.runtime.background_loop import background_loop
 
 _EXIT_PATIENCE = 5.0  # seconds that the interpreter waits for judges under way
 

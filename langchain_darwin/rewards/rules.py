@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.policies.base import check_range
 from langchain_darwin.rewards.base import is_unfinished
 from langchain_darwin.rewards.json_text import may_become_json, parse_json, validator
+from langchain_darwin.runtime.ranges import check_range
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage

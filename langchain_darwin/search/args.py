@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from random import Random
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.policies.base import Proposal, check_range
+from langchain_darwin.policies.base import Proposal
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Beam, Extend, Outcome, Propose, Score, Steps, Task
 from langchain_darwin.search.steps import UNJUDGED, complete_first, judged, softmax
 

@@ -11,9 +11,9 @@ from dataclasses import fields, is_dataclass
 from types import FunctionType
 from typing import Any, Protocol, TypeAlias, TypeVar, runtime_checkable
 
-from langchain_darwin.rewards.identity import digest
-from langchain_darwin.search.beam import Beam, Outcome, ranked
-from langchain_darwin.search.events import (
+from langchain_darwin.runtime.fingerprints import digest
+from langchain_darwin.search.vocabulary.beam import Beam, Outcome, ranked
+from langchain_darwin.search.vocabulary.events import (
     Archived,
     CycleStarted,
     Event,
@@ -27,8 +27,8 @@ from langchain_darwin.search.events import (
     Started,
     TokensDrawn,
 )
-from langchain_darwin.search.requests import Extend, Grow, Propose, Request, Score
-from langchain_darwin.search.task import Task
+from langchain_darwin.search.vocabulary.requests import Extend, Grow, Propose, Request, Score
+from langchain_darwin.search.vocabulary.task import Task
 
 __all__ = [
     "Archived",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from langchain_darwin.policies.base import check_range
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Grow, Outcome, Score, Steps, Task, ranked
 
 

@@ -10,7 +10,7 @@ from random import Random
 from typing import Literal, get_args
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.policies.base import check_choice, check_range
+from langchain_darwin.runtime.ranges import check_choice, check_range
 from langchain_darwin.search.base import (
     Archived,
     Beam,
@@ -23,7 +23,7 @@ from langchain_darwin.search.base import (
     Task,
     ranked,
 )
-from langchain_darwin.search.mutation import mutate
+from langchain_darwin.search.mutation.mutate import mutate
 from langchain_darwin.search.steps import (
     UNJUDGED,
     Pair,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.policies.base import check_range
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Beam, Grow, Outcome, Remark, Score, Steps, Task, ranked
 from langchain_darwin.search.steps import softmax, standardised
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from langchain_darwin.policies.base import check_range
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Beam, Grow, Outcome, Score, Steps, Task
 from langchain_darwin.search.steps import UNJUDGED, complete_first, judged, resample, softmax, take_over
 

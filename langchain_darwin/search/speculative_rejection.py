@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from itertools import count
 
-from langchain_darwin.policies.base import check_range
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Beam, Grow, Outcome, Remark, Score, Steps, Task, ranked
 from langchain_darwin.search.steps import UNJUDGED, complete_first, judged
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.policies.base import check_range
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Beam, Extend, Grow, Outcome, Part, Remark, Score, Search, Steps, Task, ranked
 
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.policies.base import Codec, FinishReason, Growth, Job, OnTokens, Proposal, check_range
-from langchain_darwin.rewards.identity import digest
+from langchain_darwin.policies.base import Codec, FinishReason, Growth, Job, OnTokens, Proposal
+from langchain_darwin.runtime.fingerprints import digest
+from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.testing.word_codec import END, ROLES, WordCodec
 from langchain_darwin.testing.word_model import WORDS, draw, likelihood, log_sum_exp, without_end, word_logits
 

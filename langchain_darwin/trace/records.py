@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
-from langchain_darwin.prefixes import Text, shared_length
 from langchain_darwin.rewards.checks import Score
+from langchain_darwin.runtime.prefixes import Text, shared_length
 from langchain_darwin.search.base import Beam, Event, Finished, Grown, Outcome, Scored
 
 FORMAT = 1

@@ -15,9 +15,9 @@ from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.graph import START, MessagesState, StateGraph
 
 from langchain_darwin import BestOfN, ChatDarwin, Darwin
-from langchain_darwin.cancelling import CancelScope
-from langchain_darwin.policies.kv_slots import KVSlots
-from langchain_darwin.policies.transformers import TransformersPolicy
+from langchain_darwin.chat.cancellation import CancelScope
+from langchain_darwin.inference.memory.kv_slots import KVSlots
+from langchain_darwin.policies.local.policy import TransformersPolicy
 from langchain_darwin.testing import keyword_reward
 from tests.tiny_models import cached_tiny_model
 

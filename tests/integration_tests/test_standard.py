@@ -9,7 +9,7 @@ from langchain_core.language_models import BaseChatModel
 from langchain_tests.integration_tests import ChatModelIntegrationTests
 
 from langchain_darwin import BestOfN, ChatDarwin
-from langchain_darwin.policies.embedded import embedded_model_path
+from langchain_darwin.inference.embedded_model import embedded_model_path
 
 
 @pytest.fixture(autouse=True)

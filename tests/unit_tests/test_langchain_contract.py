@@ -98,8 +98,8 @@ from langchain_core.utils.function_calling import convert_to_json_schema
 from langchain_tests.utils.stream_lifecycle import assert_valid_event_stream
 
 from langchain_darwin import BestOfN, ChatDarwin, Darwin, errors
-from langchain_darwin.dialects import dialect_of
-from langchain_darwin.policies.embedded import CONTEXT_LENGTH
+from langchain_darwin.dialects.dialect import dialect_of
+from langchain_darwin.inference.embedded_model import CONTEXT_LENGTH
 from langchain_darwin.testing import ScriptedPolicy, keyword_reward
 from tests.tiny_models import cached_tiny_model
 
@@ -277,7 +277,7 @@ class TestProfile:
         assert ChatDarwin(profile={"max_input_tokens": 5}).profile == {"max_input_tokens": 5}
 
     def test_without_a_grammar_library_nothing_is_promised(self, monkeypatch):
-        monkeypatch.setattr("langchain_darwin.policies.transformers.has_xgrammar", lambda: False)
+        monkeypatch.setattr("langchain_darwin.policies.local.policy.has_xgrammar", lambda: False)
         profile = ChatDarwin().profile
         assert (profile["structured_output"], profile["tool_choice"], profile["tool_calling"]) == (False, False, True)
 
@@ -583,7 +583,7 @@ class TestCopies:
         assert dumpd(chat())["type"] == "not_implemented"
 
     def test_configured_calls_share_the_loaded_model(self, monkeypatch):
-        from langchain_darwin.policies import loading
+        from langchain_darwin.inference import loading
 
         loads = []
         load = loading._load

@@ -7,7 +7,8 @@ from typer.testing import CliRunner
 
 from langchain_darwin import __version__
 from langchain_darwin.cli import app
-from langchain_darwin.policies import embedded, transformers
+from langchain_darwin.inference import embedded_model as embedded
+from langchain_darwin.policies.local import policy as transformers
 from langchain_darwin.testing import WORDS, ScriptedPolicy
 from langchain_darwin.trace import read_trace
 

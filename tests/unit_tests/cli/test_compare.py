@@ -4,8 +4,8 @@ import pytest
 from typer.testing import CliRunner
 
 from langchain_darwin.cli import app, compare
-from langchain_darwin.evaluation.prompts import Prompt, PromptSet
-from langchain_darwin.policies import transformers
+from langchain_darwin.evaluation.datasets.prompts import Prompt, PromptSet
+from langchain_darwin.policies.local import policy as transformers
 from langchain_darwin.testing import ScriptedPolicy
 
 runner = CliRunner()

@@ -5,8 +5,8 @@ from typer.testing import CliRunner
 
 from langchain_darwin import BestOfN, ChatDarwin
 from langchain_darwin.cli import app
-from langchain_darwin.evaluation.preference_pairs import preference_pairs
 from langchain_darwin.testing import WORDS, ScriptedPolicy, keyword_reward
+from langchain_darwin.trace.preference_pairs import preference_pairs
 
 
 @pytest.fixture

@@ -7,8 +7,9 @@ import pytest
 from langchain_darwin.chat_models import ChatDarwin
 from langchain_darwin.errors import ConfigurationError, DarwinError, ModelNotFound
 from langchain_darwin.evaluation.comparison import Comparison, acompare, compare
-from langchain_darwin.evaluation.prompts import Prompt, PromptSet
+from langchain_darwin.evaluation.datasets.prompts import Prompt, PromptSet
 from langchain_darwin.evaluation.records import POOL, read_records
+from langchain_darwin.evaluation.statistics.order_statistics import Pool
 from langchain_darwin.search.best_of_n import BestOfN
 from langchain_darwin.search.darwin import Darwin
 from langchain_darwin.search.majority_vote import MajorityVote
@@ -53,7 +54,7 @@ def test_records_hold_what_the_report_needs(tmp_path):
     assert pool.key == ("0", POOL, 0)
     ((first, *others),) = pool.pools
     assert first == pool.answers[0]
-    assert [answer.reward for answer in (first, *others)] == sorted(pool.pool.rewards[0], reverse=True)
+    assert [answer.reward for answer in (first, *others)] == sorted(Pool.of(pool).rewards[0], reverse=True)
     assert sum(answer.tokens for answer in (first, *others)) == pool.cost.decoded
     assert first.gold == variety([], [type("Response", (), {"text": first.text})])[0]
     assert (plain.cost.judged, plain.cost.judgings, plain.cost.judged_tokens) == (3, 1, plain.cost.decoded)

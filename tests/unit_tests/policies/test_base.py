@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.policies.base import check_choice
+from langchain_darwin.runtime.ranges import check_choice
 
 
 def test_a_choice_names_the_alternatives():

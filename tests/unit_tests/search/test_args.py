@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from langchain_darwin.chat.streaming import CommittedText
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import Constraint, Proposal, Sampling
 from langchain_darwin.search.args import ARGS
 from langchain_darwin.search.base import Extend, Grown, Propose, Remark, Score, Scored, TokensDrawn
-from langchain_darwin.search.runner import Budget
+from langchain_darwin.search.driver.runner import Budget
 from langchain_darwin.search.steps import UNJUDGED
-from langchain_darwin.stream import CommittedText
 from langchain_darwin.testing import ScriptedPolicy, WordCodec, keyword_reward
 from langchain_darwin.trace import TraceWriter, traces
 from tests.search_contract import runner

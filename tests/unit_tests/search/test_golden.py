@@ -28,7 +28,7 @@ from langchain_darwin.search import (
     StopAt,
 )
 from langchain_darwin.search.base import Finished, Grown, Scored, Started
-from langchain_darwin.search.runner import Runner
+from langchain_darwin.search.driver.runner import Runner
 from langchain_darwin.testing import ScriptedPolicy, keyword_reward
 from tests.unit_tests.search.driving import INSTRUCTION, rewriter, task
 

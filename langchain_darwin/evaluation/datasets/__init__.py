@@ -1,0 +1,1 @@
+"""Prompt sets and their formats: prompts files, IFEval, AlpacaEval, MT-Bench."""

@@ -1,0 +1,1 @@
+"""What people see of a comparison: report, tables, plots, files."""

@@ -1,0 +1,1 @@
+"""Statistics of a comparison: order statistics, intervals, paired differences, equal seconds."""

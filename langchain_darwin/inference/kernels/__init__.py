@@ -1,0 +1,1 @@
+"""What makes one decode step fast on one kind of device."""

@@ -1,0 +1,1 @@
+"""Cached keys and values: which prefixes are held, and one forward pass over ragged rows."""

@@ -1,0 +1,1 @@
+"""Grammars that constrain decoding: compiled, matched, and completed in few tokens."""

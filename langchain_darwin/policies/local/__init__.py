@@ -1,0 +1,1 @@
+"""The local policy: a decode engine in this process."""

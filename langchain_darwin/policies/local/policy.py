@@ -1,0 +1,199 @@
+"""The embedded policy: a Hugging Face model in this process."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.inference.embedded_model import CONTEXT_LENGTH, HUB_ID
+from langchain_darwin.inference.model_files import has_xgrammar, stated_context_length
+from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.job_checks import check_job, check_prefix
+from langchain_darwin.runtime.ranges import check_range
+
+if TYPE_CHECKING:
+    from langchain_darwin.inference.loading import LoadedModel
+    from langchain_darwin.inference.memory.rows import RowStore
+    from langchain_darwin.policies.grammar.grammars import Grammars
+    from langchain_darwin.policies.local.decode_loop import DecodeLoop
+
+_loops: weakref.WeakKeyDictionary[LoadedModel, DecodeLoop] = weakref.WeakKeyDictionary()
+_lock = threading.Lock()
+_LONGER = " or use a model with a longer context"
+
+
+class TransformersPolicy:
+    """A local causal chat model, loaded at first use.
+
+    Policies of one process that name the same model share its weights, its memory and its decode batch.
+
+    Attributes:
+        model: Hub id or folder; None for the embedded model.
+        revision: Branch, tag or commit of a hub id.
+        dtype: "auto" (bfloat16 where the device computes in it natively, else float32) or a torch dtype's
+            name.
+        device: "auto" (the first of cuda, mps and cpu that there is) or a torch device's name.
+        trust_remote_code: Run Python code that comes with the model.
+        max_rows: Most texts decoded at a time; others wait. Policies that share a model share the first
+            one's.
+    """
+
+    def __init__(
+        self,
+        model: str | None = None,
+        *,
+        revision: str | None = None,
+        dtype: str = "auto",
+        device: str = "auto",
+        trust_remote_code: bool = False,
+        max_rows: int = 64,
+    ) -> None:
+        check_range("max_rows", max_rows, low=1)
+        self.model = model
+        self.revision = revision
+        self.dtype = dtype
+        self.device = device
+        self.trust_remote_code = trust_remote_code
+        self.max_rows = max_rows
+        self._loaded: LoadedModel | None = None
+        self._loop: DecodeLoop | None = None
+
+    def __repr__(self) -> str:
+        facts = ", ".join(f"{name}={value!r}" for name, value in self.identity().items())
+        return f"TransformersPolicy({facts})"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Weights and thread stay here; a copy in another process loads its own."""
+        return self.__dict__ | {"_loaded": None, "_loop": None}
+
+    @property
+    def name(self) -> str:
+        """Hub id, or the name of the folder."""
+        return HUB_ID.rpartition("/")[2] if self.model is None else self._load().name
+
+    @property
+    def codec(self) -> Codec:
+        """The model's tokenizer and chat template."""
+        return self._load().codec
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of prompt and response together."""
+        return self._load().context_length
+
+    @property
+    def live_rows(self) -> int:
+        """Texts that the model decodes now, of all policies that share it; 0 before the first call."""
+        return self._loop.live_rows if self._loop else 0
+
+    @property
+    def waiting(self) -> int:
+        """Texts and proposals that wait for a row now, of all policies that share the model."""
+        return self._loop.waiting if self._loop else 0
+
+    def identity(self) -> Mapping[str, Any]:
+        """What tells this policy from others with different outputs."""
+        return {
+            "model": self.model or HUB_ID,
+            "revision": self.revision,
+            "dtype": self.dtype,
+            "device": self.device,
+            "trust_remote_code": self.trust_remote_code,
+        }
+
+    def profile(self) -> Mapping[str, Any]:
+        """What is known for LangChain's `ModelProfile` without loading the model."""
+        enforces = has_xgrammar()
+        known = {"tool_choice": enforces, "structured_output": enforces}
+        length = self._known_context_length()
+        return known if length is None else {"max_input_tokens": length, **known}
+
+    def _known_context_length(self) -> int | None:
+        if self._loaded is not None:
+            return self._loaded.context_length
+        return CONTEXT_LENGTH if self.model is None else stated_context_length(Path(self.model).expanduser())
+
+    def prepare(self, constraint: Constraint) -> None:
+        """Compile a grammar, so that `submit` need not: a new one takes up to seconds.
+
+        Raises:
+            InvalidRequestError: It cannot be read.
+            MissingDependencyError: xgrammar is not installed.
+        """
+        self._running().compile(constraint)
+
+    def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
+        """Continue each job; see `Policy.submit`."""
+        for job in jobs:
+            check_job(job, self.context_length, self.name, _LONGER)
+            self._check_ids("prefix", job.prefix)
+        return self._running().submit(jobs, on_tokens)
+
+    def propose(
+        self, prefixes: Sequence[tuple[int, ...]], k: int, among: Sequence[int] | None = None
+    ) -> Future[list[Proposal]]:
+        """The likeliest next tokens of each prefix; see `Policy.propose`."""
+        check_range("k", k, low=1)
+        for prefix in prefixes:
+            check_prefix(prefix, self.context_length, self.name, _LONGER)
+            self._check_ids("prefix", prefix)
+        self._check_ids("among", among or ())
+        return self._running().propose(prefixes, k, among)
+
+    def _check_ids(self, name: str, ids: Sequence[int]) -> None:
+        size = self._load().model.get_input_embeddings().num_embeddings
+        if ids and (min(ids) < 0 or max(ids) >= size):
+            wrong = next(i for i in ids if not 0 <= i < size)
+            msg = f"{name} holds token id {wrong}, which is not among the {size} ids of {self.name}"
+            raise ConfigurationError(msg)
+
+    def _load(self) -> LoadedModel:
+        if self._loaded is None:
+            from langchain_darwin.inference.embedded_model import resolve_model
+            from langchain_darwin.inference.loading import load_model
+
+            self._loaded = load_model(
+                resolve_model(self.model),
+                revision=self.revision,
+                dtype=self.dtype,
+                device=self.device,
+                trust_remote_code=self.trust_remote_code,
+            )
+        return self._loaded
+
+    def _running(self) -> DecodeLoop:
+        """The decoding thread of the model, shared with all policies of the same weights."""
+        if self._loop is None:
+            from langchain_darwin.policies.local.decode_loop import DecodeLoop
+
+            loaded = self._load()
+            with _lock:
+                if loaded not in _loops:
+                    make = partial(_make_store, loaded.model, self.max_rows, ragged=loaded.ragged)
+                    grammars = partial(_make_grammars, loaded.tokenizer, loaded.model, loaded.end_ids)
+                    _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device, grammars)
+                self._loop = _loops[loaded]
+        return self._loop
+
+
+def _make_grammars(tokenizer: Any, model: Any, end_ids: frozenset[int]) -> Grammars:
+    from langchain_darwin.policies.grammar.grammars import Grammars
+
+    return Grammars(tokenizer, model.config.get_text_config().vocab_size, end_ids)
+
+
+def _make_store(model: Any, max_rows: int, *, ragged: bool) -> RowStore:
+    """Memory for the model's rows: slots where its layers allow, else a slower cache per row."""
+    if ragged:
+        from langchain_darwin.inference.memory.kv_slots import KVSlots
+
+        return KVSlots(model, max_rows)
+    from langchain_darwin.inference.memory.row_caches import RowCaches
+
+    return RowCaches(model, max_rows)

@@ -1,0 +1,196 @@
+"""What callers hand to the decoding thread: texts to go on with, questions, and the futures they wait on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeVar
+
+from langchain_darwin.errors import DarwinError, PolicyError
+from langchain_darwin.inference.memory.rows import Row
+from langchain_darwin.policies.base import Codec, Constraint, FinishReason, Growth, Job, OnTokens, Proposal
+
+if TYPE_CHECKING:
+    from langchain_darwin.policies.grammar.matcher import CompiledGrammar, Matcher
+
+_T = TypeVar("_T")
+
+
+@dataclass(eq=False)
+class Submission:
+    """The jobs of one `submit`."""
+
+    future: Future[list[Growth]]
+    on_tokens: OnTokens | None
+    texts: list[Text] = field(default_factory=list)
+    unfinished: int = 0
+
+
+@dataclass(eq=False)
+class Text:
+    """One job, waiting or live."""
+
+    job: Job
+    index: int
+    submission: Submission
+    most: int  # new tokens after which it ends or pauses
+    finish_at_most: FinishReason | None
+    room: int = 0  # new tokens after which it ends, over this and later jobs
+    grammar: CompiledGrammar | None = None
+    matcher: Matcher | None = None
+    new: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    finish: FinishReason | None = None
+    done: bool = False
+    row: Row | None = None
+    cost: tuple[int, int] | None = None  # prefilled and reused
+
+    @property
+    def length(self) -> int:
+        """Tokens of prompt and response so far."""
+        return len(self.job.prefix) + len(self.new)
+
+    def take(self, token: int, logprob: float, codec: Codec) -> bool:
+        """Append a drawn token; whether the text ends, or pauses, with it."""
+        self.new.append(token)
+        self.logprob += logprob
+        long_enough = self.length > self.job.start + self.job.sampling.min_tokens
+        if (token in codec.end_ids and long_enough) or stops(self, codec):
+            self.finish, self.done = "length" if self._cut_short() else "stop", True
+        elif len(self.new) >= self.most:
+            self.finish, self.done = self.finish_at_most, True
+        return self.done
+
+    def _cut_short(self) -> bool:
+        """Whether the grammar had to end the text because its tokens ran out."""
+        return self.matcher is not None and self.matcher.cut_short(self.room - len(self.new))
+
+    def growth(self) -> Growth:
+        """What the caller gets for it."""
+        prefilled, reused = self.cost or (0, 0)
+        return Growth(tuple(self.new), self.logprob, self.finish, prefilled, reused)
+
+
+@dataclass(eq=False)
+class Question:
+    """One `propose`."""
+
+    future: Future[list[Proposal]]
+    prefixes: Sequence[tuple[int, ...]]
+    k: int
+    among: Sequence[int] | None
+    asked: int = 0  # prefixes that have had a row, from the first
+    answers: dict[int, Proposal] = field(default_factory=dict)  # by place among `prefixes`
+
+    def answer(self, answers: dict[int, Proposal]) -> None:
+        """Note answers by place; with the last one the caller gets them all."""
+        self.answers |= answers
+        if len(self.answers) == len(self.prefixes):
+            resolve(self.future, [self.answers[i] for i in range(len(self.prefixes))])
+
+    def begin_again(self) -> None:
+        """Forget what was asked and answered."""
+        self.asked = 0
+        self.answers.clear()
+
+
+def open_submission(
+    jobs: Sequence[Job],
+    on_tokens: OnTokens | None,
+    context_length: int,
+    codec: Codec,
+    compile_grammar: Callable[[Constraint], CompiledGrammar],
+) -> Submission:
+    """The jobs of one `submit` as texts to go on with; arguments as of `open_text`."""
+    submission = Submission(Future(), on_tokens)
+    for index, job in enumerate(jobs):
+        text = open_text(job, index, submission, context_length, codec, compile_grammar)
+        submission.texts.append(text)
+    return submission
+
+
+def open_text(
+    job: Job,
+    index: int,
+    submission: Submission,
+    context_length: int,
+    codec: Codec,
+    compile_grammar: Callable[[Constraint], CompiledGrammar],
+) -> Text:
+    """A job as text to go on with, done at once if there is nothing to add to it.
+
+    Args:
+        job: What to go on with.
+        index: Of the job in its submission.
+        submission: Where it belongs.
+        context_length: Most tokens of prompt and response.
+        codec: The model's tokenizer, for stop strings.
+        compile_grammar: Makes the grammar of a constraint.
+    """
+    written = len(job.prefix) - job.start
+    room = min(job.sampling.max_tokens - written, context_length - len(job.prefix))
+    paused = job.tokens is not None and job.tokens < room
+    most = job.tokens if paused and job.tokens is not None else room
+    text = Text(job, index, submission, most, None if paused else "length", room)
+    if job.sampling.constraint is not None:
+        text.grammar = compile_grammar(job.sampling.constraint)
+        text.job = job = replace(job, sampling=replace(job.sampling, min_tokens=0))  # the grammar comes first
+    ended = written > 0 and job.prefix[-1] in codec.end_ids
+    if ended or (written >= max(1, job.sampling.min_tokens) and stops(text, codec)):
+        text.finish, text.done = "stop", True
+    elif most <= 0:
+        text.finish, text.done = text.finish_at_most, True
+    return text
+
+
+def stops(text: Text, codec: Codec) -> bool:
+    """Whether the newest token completes a stop string of the response.
+
+    Every token has at least a byte, so a few more tokens than the longest stop string has bytes hold all of
+    it.
+    """
+    stop = text.job.sampling.stop
+    if not stop or text.length < text.job.start + text.job.sampling.min_tokens:
+        return False
+    reach = max(len(string.encode()) for string in stop) + 4
+    tail = text.new[-reach:]
+    if len(tail) < reach:
+        response = text.job.prefix[text.job.start :]
+        tail = [*response[max(0, len(response) - reach + len(tail)) :], *tail]
+    written = codec.decode(tail)
+    found = [string for string in stop if string in written]
+    if not found:
+        return False
+    before = codec.decode(tail[:-1])
+    return any(written.count(string) > before.count(string) for string in found)
+
+
+def is_gone(item: Text | Question) -> bool:
+    """Whether nobody waits for it any more."""
+    if isinstance(item, Question):
+        return item.future.done()
+    return item.done or item.submission.future.done()
+
+
+def is_new(item: Text | Question) -> bool:
+    """Whether nothing of its answer has been written, so that no memory is lost by letting others go first."""
+    return isinstance(item, Text) and not item.new and len(item.job.prefix) == item.job.start
+
+
+def resolve(future: Future[_T], result: _T) -> None:
+    """Deliver a result, unless the future was cancelled or has failed."""
+    if not future.done() and future.set_running_or_notify_cancel():
+        future.set_result(result)
+
+
+def reject(future: Future[_T], what: str, error: Exception) -> None:
+    """Deliver an error, unless the future is done; one that is not ours becomes a `PolicyError` that says `what`."""
+    if future.done() or not future.set_running_or_notify_cancel():
+        return
+    if isinstance(error, DarwinError):
+        future.set_exception(error)
+        return
+    failure = PolicyError(f"{what}: {type(error).__name__}: {error}")
+    failure.__cause__ = error
+    future.set_exception(failure)

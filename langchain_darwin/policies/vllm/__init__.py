@@ -1,0 +1,1 @@
+"""The vLLM policy: sequences drafted by an engine, checked and ended here."""

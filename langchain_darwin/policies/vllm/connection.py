@@ -1,0 +1,175 @@
+"""What policies of one served model share: its servers, its tokenizer, and what was drawn in advance."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+from collections.abc import Coroutine, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from langchain_darwin.inference.chat_codec import ChatCodec
+from langchain_darwin.inference.shared_models import SharedModels
+from langchain_darwin.policies.base import Constraint, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.sequences import Submission, Text, open_submission
+from langchain_darwin.policies.vllm.drafting import GrowingText, Service, Spent
+from langchain_darwin.policies.vllm.drafts import Drafts
+from langchain_darwin.policies.vllm.replicas import Replicas, name_of
+from langchain_darwin.policies.vllm.requests import Piece, proposal_body
+from langchain_darwin.policies.vllm.server import Server
+from langchain_darwin.policies.vllm.tokenizer import load_codec
+from langchain_darwin.runtime.background_loop import background_loop
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
+
+    from langchain_darwin.policies.grammar.grammars import Grammars
+    from langchain_darwin.policies.grammar.matcher import CompiledGrammar
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True)
+class Address:
+    """How a served model is reached; the settings of `VLLMPolicy`, documented there."""
+
+    base_urls: tuple[str, ...]
+    model: str
+    tokenizer: str | None
+    api_key: SecretStr | None
+    request_timeout: float
+    max_retries: int
+    max_concurrency: int
+    block: int
+
+
+class Connection:
+    """A served model, ready to decode.
+
+    Attributes:
+        codec: The model's tokenizer and chat template.
+        context_length: Most tokens of prompt and response together, on the server that allows the fewest.
+        spent: What the servers did so far.
+        pid: The process that it belongs to.
+    """
+
+    def __init__(self, address: Address) -> None:
+        """Ask the servers what they serve, and read the tokenizer.
+
+        Raises:
+            DarwinError: No server answers, or serves the model, or there is no tokenizer.
+        """
+        self.pid = os.getpid()
+        self._loop = background_loop("langchain-darwin-http")
+        servers = [
+            Server(
+                url,
+                api_key=address.api_key,
+                request_timeout=address.request_timeout,
+                max_concurrency=address.max_concurrency,
+            )
+            for url in address.base_urls
+        ]
+        for server in servers:
+            self._loop.hold(server, owner=self)
+        replicas = Replicas(servers, address.model, address.max_retries)
+        served = self._loop.run(replicas.served()).result()
+        self.context_length = min(int(each["max_model_len"]) for each in served)
+        self.codec: ChatCodec = load_codec(address.model, str(served[0].get("root") or ""), address.tokenizer)
+        self.spent = Spent()
+        self._service = Service(replicas, self.codec, address.block, Drafts(), self.spent)
+        self._grammars = functools.cache(functools.partial(_make_grammars, self.codec))
+
+    def compile(self, constraint: Constraint) -> CompiledGrammar:
+        """A constraint's grammar; a new one takes from milliseconds to seconds, a known one none."""
+        return self._grammars().compile(constraint)
+
+    def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None) -> Future[list[Growth]]:
+        """Continue each job; see `Policy.submit`."""
+        submission = open_submission(jobs, on_tokens, self.context_length, self.codec, self.compile)
+        submission.future = self._loop.run(self._grow(submission))
+        return submission.future
+
+    def propose(
+        self, prefixes: Sequence[tuple[int, ...]], k: int, among: Sequence[int] | None
+    ) -> Future[list[Proposal]]:
+        """The likeliest next tokens; see `Policy.propose`."""
+        return self._loop.run(_all_of([self._proposal(prefix, k, among) for prefix in prefixes]))
+
+    async def _grow(self, submission: Submission) -> list[Growth]:
+        await _all_of([self._growing(text).run() for text in submission.texts if not text.done])
+        return [text.growth() for text in submission.texts]
+
+    def _growing(self, text: Text) -> GrowingText:
+        return GrowingText(text, self._service, self._grammars() if text.grammar else None)
+
+    async def _proposal(self, prefix: tuple[int, ...], k: int, among: Sequence[int] | None) -> Proposal:
+        reader = _Candidates()
+        self.spent.requests += 1
+        await self._service.replicas.complete(name_of(prefix), proposal_body(prefix, k, among), reader)
+        self.spent.drawn += 1
+        wanted = reader.found if among is None else {token: reader.found[token] for token in among}
+        best = sorted(wanted, key=lambda token: -wanted[token])[: k if among is None else len(wanted)]
+        reused = min(reader.cached, len(prefix))
+        return Proposal(tuple(best), tuple(wanted[token] for token in best), len(prefix) - reused, reused)
+
+
+def connect(address: Address) -> Connection:
+    """The connection of an address, shared by all who hold it; the latest is kept."""
+    return _process.connections.get(address, lambda: Connection(address))
+
+
+class _Candidates:
+    """Reads the log-probabilities of possible next tokens."""
+
+    def __init__(self) -> None:
+        self.found: dict[int, float] = {}
+        self.cached = 0
+
+    def begin(self) -> None:
+        self.found = {}
+
+    def take(self, piece: Piece) -> bool:
+        self.found = self.found or dict(piece.candidates or {})
+        self.cached = piece.cached or self.cached
+        return True
+
+
+async def _all_of(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
+    """All results in order. The first failure, or being cancelled, ends all of it before it is told."""
+    tasks = [asyncio.ensure_future(each) for each in work]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _make_grammars(codec: ChatCodec) -> Grammars:
+    from langchain_darwin.policies.grammar.grammars import Grammars
+
+    with codec.lock:
+        return Grammars(codec.tokenizer, len(codec.tokenizer), codec.end_ids)
+
+
+class _Process:
+    """What a process has of its own."""
+
+    def __init__(self) -> None:
+        self.connections: SharedModels[Address, Connection] = SharedModels()
+
+
+_process = _Process()
+
+
+def _forget() -> None:
+    """After a fork: the child makes connections of its own."""
+    global _process  # noqa: PLW0603
+    _process = _Process()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget)

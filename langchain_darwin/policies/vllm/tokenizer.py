@@ -1,0 +1,83 @@
+"""Tokenizer and chat template of a model that runs elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from langchain_darwin.errors import ModelNotFound, UnsupportedModelError, first_line
+from langchain_darwin.inference.chat_codec import ChatCodec, end_of_turn_id
+from langchain_darwin.inference.model_files import model_folder
+
+
+def load_codec(model: str, root: str, tokenizer: str | None) -> ChatCodec:
+    """The codec of a served model, from files on this machine or the Hugging Face hub. No code of the model is run.
+
+    Args:
+        model: The served name.
+        root: What the server has loaded: a folder over there, or a hub id.
+        tokenizer: Folder or hub id to use in any case; None tries the root if there is such a folder here too, then
+            served name and root as folders or hub ids.
+
+    Raises:
+        ModelNotFound: There are no such files.
+        UnsupportedModelError: They cannot be read, or have no chat template.
+    """
+    tried: dict[str, Exception] = {}
+    for source in [tokenizer] if tokenizer else dict.fromkeys(_sources(model, root)):
+        try:
+            return _load(source)
+        except ModelNotFound as error:
+            tried[source] = error
+    said = "; ".join(f"{source!r}: {first_line(error)}" for source, error in tried.items())
+    msg = (
+        f"no tokenizer for the served model {model!r} (there it is {root!r}); pass tokenizer= with the hub id of the "
+        f"model, or a folder that holds its tokenizer. Tried {said or 'nothing: neither is a folder or a hub id here'}"
+    )
+    raise ModelNotFound(msg)
+
+
+def _sources(model: str, root: str) -> Iterator[str]:
+    """Where to look, files on this machine first."""
+    for name in (root, model):
+        if name and model_folder(name) is not None:
+            yield name
+    for name in (model, root):
+        if name.count("/") == 1 and not name.startswith((".", "~", "/")):
+            yield name
+
+
+def _load(source: str) -> ChatCodec:
+    from langchain_darwin.inference.pretrained import Pretrained
+
+    folder = Path(source).expanduser()
+    source = str(folder.resolve()) if folder.is_dir() else source
+    files = Pretrained(source, f"tokenizer={source!r}")
+    tokenizer = files.tokenizer()
+    if not tokenizer.chat_template:
+        msg = f"tokenizer={source!r} has no chat template; use the files of an instruct model"
+        raise UnsupportedModelError(msg)
+    return ChatCodec(tokenizer, _end_ids(source, files, tokenizer))
+
+
+def _end_ids(source: str, files: Any, tokenizer: Any) -> frozenset[int]:
+    """Token ids that end a response: of the generation config, the tokenizer and the chat template."""
+    stated = _stated_end(source, files)
+    listed = stated if isinstance(stated, (list, tuple)) else [stated]
+    ids = {*listed, tokenizer.eos_token_id, end_of_turn_id(tokenizer)}
+    return frozenset(int(index) for index in ids if index is not None)
+
+
+def _stated_end(source: str, files: Any) -> Any:
+    """What the generation config says, else the model's; None where there is neither."""
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(source).eos_token_id
+    except OSError:
+        pass
+    try:
+        return getattr(files.config().get_text_config(decoder=True), "eos_token_id", None)
+    except (ModelNotFound, UnsupportedModelError):
+        return None

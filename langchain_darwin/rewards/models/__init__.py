@@ -1,0 +1,1 @@
+"""Rewards from models in this process: reward models and heads fitted to preferences."""

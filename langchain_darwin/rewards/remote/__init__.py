@@ -1,0 +1,1 @@
+"""Rewards from servers over HTTP."""

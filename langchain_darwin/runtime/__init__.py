@@ -1,0 +1,1 @@
+"""Parts that know nothing of models: event loops, HTTP retries, prefixes, fingerprints, ranges."""

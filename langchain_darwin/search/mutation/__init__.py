@@ -1,0 +1,1 @@
+"""Rewriting an instruction: prompts, wording, reading, and the check for drift."""
