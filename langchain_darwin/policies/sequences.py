@@ -23,12 +23,12 @@ class Submission:
 
     future: Future[list[Growth]]
     on_tokens: OnTokens | None
-    texts: list[Text] = field(default_factory=list)
+    texts: list[TokenSequence] = field(default_factory=list)
     unfinished: int = 0
 
 
 @dataclass(eq=False)
-class Text:
+class TokenSequence:
     """One job, waiting or live."""
 
     job: Job
@@ -73,7 +73,7 @@ class Text:
 
 
 @dataclass(eq=False)
-class Question:
+class ProposalRequest:
     """One `propose`."""
 
     future: Future[list[Proposal]]
@@ -102,22 +102,22 @@ def open_submission(
     codec: Codec,
     compile_grammar: Callable[[Constraint], CompiledGrammar],
 ) -> Submission:
-    """The jobs of one `submit` as texts to go on with; arguments as of `open_text`."""
+    """The jobs of one `submit` as texts to go on with; arguments as of `open_sequence`."""
     submission = Submission(Future(), on_tokens)
     for index, job in enumerate(jobs):
-        text = open_text(job, index, submission, context_length, codec, compile_grammar)
+        text = open_sequence(job, index, submission, context_length, codec, compile_grammar)
         submission.texts.append(text)
     return submission
 
 
-def open_text(
+def open_sequence(
     job: Job,
     index: int,
     submission: Submission,
     context_length: int,
     codec: Codec,
     compile_grammar: Callable[[Constraint], CompiledGrammar],
-) -> Text:
+) -> TokenSequence:
     """A job as text to go on with, done at once if there is nothing to add to it.
 
     Args:
@@ -132,7 +132,7 @@ def open_text(
     room = min(job.sampling.max_tokens - written, context_length - len(job.prefix))
     paused = job.tokens is not None and job.tokens < room
     most = job.tokens if paused and job.tokens is not None else room
-    text = Text(job, index, submission, most, None if paused else "length", room)
+    text = TokenSequence(job, index, submission, most, None if paused else "length", room)
     if job.sampling.constraint is not None:
         text.grammar = compile_grammar(job.sampling.constraint)
         text.job = job = replace(job, sampling=replace(job.sampling, min_tokens=0))  # the grammar comes first
@@ -144,7 +144,7 @@ def open_text(
     return text
 
 
-def stops(text: Text, codec: Codec) -> bool:
+def stops(text: TokenSequence, codec: Codec) -> bool:
     """Whether the newest token completes a stop string of the response.
 
     Every token has at least a byte, so a few more tokens than the longest stop string has bytes hold all of
@@ -166,16 +166,16 @@ def stops(text: Text, codec: Codec) -> bool:
     return any(written.count(string) > before.count(string) for string in found)
 
 
-def is_gone(item: Text | Question) -> bool:
+def is_gone(item: TokenSequence | ProposalRequest) -> bool:
     """Whether nobody waits for it any more."""
-    if isinstance(item, Question):
+    if isinstance(item, ProposalRequest):
         return item.future.done()
     return item.done or item.submission.future.done()
 
 
-def is_new(item: Text | Question) -> bool:
+def is_new(item: TokenSequence | ProposalRequest) -> bool:
     """Whether nothing of its answer has been written, so that no memory is lost by letting others go first."""
-    return isinstance(item, Text) and not item.new and len(item.job.prefix) == item.job.start
+    return isinstance(item, TokenSequence) and not item.new and len(item.job.prefix) == item.job.start
 
 
 def resolve(future: Future[_T], result: _T) -> None:

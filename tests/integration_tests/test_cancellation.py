@@ -290,7 +290,7 @@ async def test_two_hundred_callers_fill_the_batch():
     model = ChatDarwin(
         model=policy, reward=keyword_reward("fox"), search=BestOfN(n=1), seed=1, max_tokens=12, min_tokens=12
     )
-    questions = [f"Question {i}" for i in range(200)]
+    questions = [f"ProposalRequest {i}" for i in range(200)]
     alone = [(await model.ainvoke(question)).text for question in questions[:3]]
     widest = 0
 

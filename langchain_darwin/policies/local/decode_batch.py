@@ -15,7 +15,15 @@ from langchain_darwin.inference.memory.rows import Row, RowStore
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
 from langchain_darwin.policies.base import Codec
 from langchain_darwin.policies.local.drawing import Drawing, make_drawing, propose
-from langchain_darwin.policies.sequences import Question, Submission, Text, is_gone, is_new, reject, resolve
+from langchain_darwin.policies.sequences import (
+    ProposalRequest,
+    Submission,
+    TokenSequence,
+    is_gone,
+    is_new,
+    reject,
+    resolve,
+)
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.grammar.grammars import Grammars
@@ -36,7 +44,7 @@ class DecodeBatch:
         make_store: Callable[[], RowStore],
         codec: Codec,
         device: torch.device,
-        inbox: queue.SimpleQueue[Submission | Question | None],
+        inbox: queue.SimpleQueue[Submission | ProposalRequest | None],
         grammars: Callable[[], Grammars],
     ) -> None:
         self._grammars = grammars
@@ -46,9 +54,11 @@ class DecodeBatch:
         self._store: RowStore = make_store()
         self._codec = codec
         self._device = device
-        self._waiting: deque[Text | Question] = deque()
-        self._live: dict[Row, Text] = {}
-        self._asked: dict[Row, tuple[Question, int]] = {}  # rows that the next step answers, with the prefix's place
+        self._waiting: deque[TokenSequence | ProposalRequest] = deque()
+        self._live: dict[Row, TokenSequence] = {}
+        self._asked: dict[
+            Row, tuple[ProposalRequest, int]
+        ] = {}  # rows that the next step answers, with the prefix's place
         self._closing = False
         self._most_rows = _NEVER  # fewer after memory ran out, until the batch is empty
         self._drawing: Drawing | None = None
@@ -91,7 +101,7 @@ class DecodeBatch:
             idle = False
             if item is None:
                 self._closing = True
-            elif isinstance(item, Question):
+            elif isinstance(item, ProposalRequest):
                 self._waiting.append(item)
             else:
                 self._waiting.extend(text for text in item.texts if not text.done)
@@ -114,7 +124,7 @@ class DecodeBatch:
     def _drop(self) -> None:
         """Let go of texts that are cancelled or out of time."""
         now = time.monotonic()
-        for text in [*self._live.values(), *(t for t in self._waiting if isinstance(t, Text))]:
+        for text in [*self._live.values(), *(t for t in self._waiting if isinstance(t, TokenSequence))]:
             if (text.job.deadline or _NEVER) <= now and not text.done:
                 text.finish, text.done = "timeout", True
                 self._count_down(text)
@@ -132,17 +142,17 @@ class DecodeBatch:
             if free < 1:
                 return
             first = self._waiting[0]
-            if isinstance(first, Question):
+            if isinstance(first, ProposalRequest):
                 self._ask(first, free)
                 continue
-            texts: list[Text] = []
-            while self._waiting and isinstance(text := self._waiting[0], Text) and len(texts) < free:
+            texts: list[TokenSequence] = []
+            while self._waiting and isinstance(text := self._waiting[0], TokenSequence) and len(texts) < free:
                 texts.append(text)
                 self._waiting.popleft()
             if not self._open(texts):
                 return
 
-    def _open(self, texts: list[Text]) -> bool:
+    def _open(self, texts: list[TokenSequence]) -> bool:
         """Make texts live, draw first tokens of those not behind; False if memory is short until others have left."""
         texts = [text for text in texts if self._match(text)]
         if not texts:
@@ -164,7 +174,7 @@ class DecodeBatch:
             self._accept(ahead, make_drawing(ahead, self._codec.end_ids, self._device), logits)
         return True
 
-    def _match(self, text: Text) -> bool:
+    def _match(self, text: TokenSequence) -> bool:
         """Bring the text's grammar to where the text stands; False if the text does not follow it."""
         if text.grammar is None:
             return True
@@ -176,7 +186,7 @@ class DecodeBatch:
             return False
         return True
 
-    def _wait_for_memory(self, texts: list[Text], error: Exception) -> bool:
+    def _wait_for_memory(self, texts: list[TokenSequence], error: Exception) -> bool:
         """Put texts back until rows are closed, or try with fewer; give up only on a text that is alone."""
         if not self._store.live and len(texts) == self._most_rows == 1:
             self._fail({texts[0].submission}, error)
@@ -197,7 +207,7 @@ class DecodeBatch:
             self._live.pop(row).row = None
         self._drawing = None
 
-    def _count_down(self, text: Text) -> None:
+    def _count_down(self, text: TokenSequence) -> None:
         submission = text.submission
         submission.unfinished -= 1
         if not submission.unfinished:
@@ -212,7 +222,7 @@ class DecodeBatch:
             self._drawing = make_drawing(texts, self._codec.end_ids, self._device)
         return self._drawing
 
-    def _accept(self, texts: list[Text], drawing: Drawing, logits: torch.Tensor) -> None:
+    def _accept(self, texts: list[TokenSequence], drawing: Drawing, logits: torch.Tensor) -> None:
         """Draw a token for each text, append it, and close the texts that end with it."""
         tokens, logprobs = drawing.draw(texts, logits, self._allowed(texts))
         drawn = zip(texts, tokens, logprobs, strict=True)
@@ -223,12 +233,12 @@ class DecodeBatch:
             self._count_down(self._live[row])
         self._close(ended)
 
-    def _allowed(self, texts: list[Text]) -> torch.Tensor | None:
+    def _allowed(self, texts: list[TokenSequence]) -> torch.Tensor | None:
         """What the texts' grammars allow, as `Grammars.allowed` gives it; None if no text has one."""
         matchers = [text.matcher for text in texts]
         return self._grammars().allowed(matchers).to(self._device) if any(matchers) else None
 
-    def _tell(self, texts: list[Text]) -> None:
+    def _tell(self, texts: list[TokenSequence]) -> None:
         for text in texts:
             if text.submission.on_tokens is None or text.submission.future.done():
                 continue
@@ -239,7 +249,7 @@ class DecodeBatch:
 
     # ---- proposals
 
-    def _ask(self, question: Question, free: int) -> None:
+    def _ask(self, question: ProposalRequest, free: int) -> None:
         """Open as many prefixes of a question as there are rows; answer those that need not wait for the next step."""
         first = question.asked
         try:

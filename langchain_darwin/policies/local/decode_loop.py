@@ -20,7 +20,7 @@ import torch
 from langchain_darwin.inference.memory.rows import RowStore
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.local.decode_batch import DecodeBatch
-from langchain_darwin.policies.sequences import Question, Submission, open_submission
+from langchain_darwin.policies.sequences import ProposalRequest, Submission, open_submission
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.grammar.grammars import Grammars
@@ -50,7 +50,7 @@ class DecodeLoop:
             make_grammars: What compiles constraints; called at the first one.
         """
         self._grammars = functools.cache(make_grammars)
-        self._inbox: queue.SimpleQueue[Submission | Question | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Submission | ProposalRequest | None] = queue.SimpleQueue()
         self._context_length = context_length
         self._codec = codec
         self._batch = batch = DecodeBatch(make_store, codec, device, self._inbox, self._grammars)
@@ -90,7 +90,7 @@ class DecodeLoop:
         self, prefixes: Sequence[tuple[int, ...]], k: int, among: Sequence[int] | None
     ) -> Future[list[Proposal]]:
         """The likeliest next tokens; see `Policy.propose`."""
-        question = Question(Future(), prefixes, k, among)
+        question = ProposalRequest(Future(), prefixes, k, among)
         if prefixes:
             self._inbox.put(question)
         else:

@@ -10,7 +10,7 @@ import torch
 from langchain_darwin.inference.memory.rows import Row
 from langchain_darwin.policies.base import Proposal
 from langchain_darwin.policies.local.sampling import Plan, draw, make_plan
-from langchain_darwin.policies.sequences import Text
+from langchain_darwin.policies.sequences import TokenSequence
 
 
 @dataclass(eq=False)
@@ -23,7 +23,7 @@ class Drawing:
     first: int  # smallest of `positions`
 
     def draw(
-        self, texts: list[Text], logits: torch.Tensor, allowed: torch.Tensor | None
+        self, texts: list[TokenSequence], logits: torch.Tensor, allowed: torch.Tensor | None
     ) -> tuple[list[int], list[float]]:
         """The next token of each text and its log-probability; grammars are told of it.
 
@@ -43,7 +43,7 @@ class Drawing:
         return [int(token) for token in drawn[0]], drawn[1]
 
 
-def make_drawing(texts: list[Text], end_ids: Iterable[int], device: torch.device) -> Drawing:
+def make_drawing(texts: list[TokenSequence], end_ids: Iterable[int], device: torch.device) -> Drawing:
     """The drawing of the next tokens of `texts`."""
     jobs = [text.job for text in texts]
     lengths = [text.length for text in texts]
@@ -73,7 +73,7 @@ def propose(rows: Sequence[Row], logits: torch.Tensor, k: int, among: Sequence[i
 
 
 def _follow(
-    texts: list[Text], tokens: torch.Tensor, logprobs: torch.Tensor, logits: torch.Tensor
+    texts: list[TokenSequence], tokens: torch.Tensor, logprobs: torch.Tensor, logits: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Tell the grammars what was drawn. Where a text must be closed now for want of room, its next token changes."""
     for row, (text, token) in enumerate(zip(texts, tokens.tolist(), strict=True)):

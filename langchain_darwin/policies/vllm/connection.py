@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langchain_darwin.inference.chat_codec import ChatCodec
 from langchain_darwin.inference.shared_models import SharedModels
 from langchain_darwin.policies.base import Constraint, Growth, Job, OnTokens, Proposal
-from langchain_darwin.policies.sequences import Submission, Text, open_submission
-from langchain_darwin.policies.vllm.drafting import GrowingText, Service, Spent
+from langchain_darwin.policies.sequences import Submission, TokenSequence, open_submission
+from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
 from langchain_darwin.policies.vllm.drafts import Drafts
 from langchain_darwin.policies.vllm.replicas import Replicas, name_of
 from langchain_darwin.policies.vllm.requests import Piece, proposal_body
@@ -102,8 +102,8 @@ class Connection:
         await _all_of([self._growing(text).run() for text in submission.texts if not text.done])
         return [text.growth() for text in submission.texts]
 
-    def _growing(self, text: Text) -> GrowingText:
-        return GrowingText(text, self._service, self._grammars() if text.grammar else None)
+    def _growing(self, text: TokenSequence) -> RemoteSequence:
+        return RemoteSequence(text, self._service, self._grammars() if text.grammar else None)
 
     async def _proposal(self, prefix: tuple[int, ...], k: int, among: Sequence[int] | None) -> Proposal:
         reader = _Candidates()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from langchain_darwin.errors import InvalidRequestError, PolicyError
 from langchain_darwin.policies.base import Codec
-from langchain_darwin.policies.sequences import Text
+from langchain_darwin.policies.sequences import TokenSequence
 from langchain_darwin.policies.vllm.drafts import Drafts, Drawn
 from langchain_darwin.policies.vllm.replicas import Reader, Replicas, name_of
 from langchain_darwin.policies.vllm.requests import Body, Piece, draft_body, forced_body, request_seed
@@ -67,10 +67,10 @@ class Service:
     spent: Spent
 
 
-class GrowingText:
+class RemoteSequence:
     """One text that grows on a server."""
 
-    def __init__(self, text: Text, service: Service, grammars: Grammars | None) -> None:
+    def __init__(self, text: TokenSequence, service: Service, grammars: Grammars | None) -> None:
         """Where `text` stands.
 
         Args:
@@ -226,7 +226,7 @@ class GrowingText:
 class _Reader:
     """Reads a draft. Where its request was repeated, tokens that are known must come again."""
 
-    def __init__(self, text: GrowingText) -> None:
+    def __init__(self, text: RemoteSequence) -> None:
         self._text = text
         self._known: list[int] = []
         self._at = 0
@@ -251,7 +251,7 @@ class _Reader:
 class _First:
     """Reads the first token of an answer."""
 
-    def __init__(self, text: GrowingText) -> None:
+    def __init__(self, text: RemoteSequence) -> None:
         self._text = text
         self.drawn: Drawn = (0, 0.0)
 

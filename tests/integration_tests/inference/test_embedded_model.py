@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from langchain_darwin.inference import embedded_model as embedded
-from tests.unit_tests.policies.test_embedded import complete, slow_convert
+from tests.unit_tests.inference.test_embedded_model import complete, slow_convert
 
 TEXTS = [
     "Hello, world! I'll say: don't.",

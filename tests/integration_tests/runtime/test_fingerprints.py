@@ -6,7 +6,7 @@ import sys
 
 def test_an_identity_is_the_same_in_another_process() -> None:
     code = (
-        "from tests.unit_tests.rewards.test_identity import *;"
+        "from tests.unit_tests.runtime.test_fingerprints import *;"
         "names = ('closure', 'object', 'rule', 'nested data in a closure');"
         "print([as_reward(MAKERS[name](1)).identity() for name in names])"
     )

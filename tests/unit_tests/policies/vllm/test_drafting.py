@@ -9,8 +9,8 @@ import pytest
 
 from langchain_darwin.errors import PolicyError
 from langchain_darwin.policies.base import Job, Sampling
-from langchain_darwin.policies.sequences import Submission, open_text
-from langchain_darwin.policies.vllm.drafting import GrowingText, Service, Spent
+from langchain_darwin.policies.sequences import Submission, open_sequence
+from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
 from langchain_darwin.policies.vllm.drafts import Drafts
 from langchain_darwin.policies.vllm.requests import Piece
 from langchain_darwin.testing.word_codec import WordCodec
@@ -72,9 +72,9 @@ def job(written=(), **changes):
 
 async def grow(service, given, on_tokens=None):
     submission = Submission(Future(), on_tokens)
-    text = open_text(given, 0, submission, 1000, CODEC, None)
+    text = open_sequence(given, 0, submission, 1000, CODEC, None)
     if not text.done:
-        await GrowingText(text, service, None).run()
+        await RemoteSequence(text, service, None).run()
     return text.growth()
 
 

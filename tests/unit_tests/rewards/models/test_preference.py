@@ -21,7 +21,7 @@ from tests.tiny_models import cached_tiny_model
 QUESTION = [HumanMessage("What is the capital of France?")]
 ANSWERS = [AIMessage("Paris."), AIMessage("The lazy dog jumps over the fox. " * 5), AIMessage("")]
 PAIRS = [
-    {"prompt": f"Question {n}", "chosen": f"Paris is fine {n}.", "rejected": f"the dog {n} the dog the dog"}
+    {"prompt": f"ProposalRequest {n}", "chosen": f"Paris is fine {n}.", "rejected": f"the dog {n} the dog the dog"}
     for n in range(20)
 ]
 
