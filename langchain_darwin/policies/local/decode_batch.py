@@ -58,7 +58,7 @@ class DecodeBatch:
         self._live: dict[Row, TokenSequence] = {}
         self._asked: dict[
             Row, tuple[ProposalRequest, int]
-        ] = {}  # rows that the next step answers, with the prefix's place
+        ] = {}
         self._closing = False
         self._most_rows = _NEVER  # fewer after memory ran out, until the batch is empty
         self._drawing: Drawing | None = None
