@@ -77,7 +77,7 @@ def measure(loaded: LoadedModel, clock: Clock, rows: int, context: int, steps: i
         clock.running, clock.seconds = turn % 2 == 1, Counter()
         started = time.perf_counter()
         tokens, _ = choose(logits, plan, positions + turn)
-        logits = store.step(tokens)
+        logits = store.step(tokens, tokens.tolist())
         took = time.perf_counter() - started
         if turn < 4:  # kernels and memory are warming up
             continue

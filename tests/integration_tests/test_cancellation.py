@@ -37,9 +37,9 @@ class Steps:
 def steps(monkeypatch):
     counted, step = Steps(), KVSlots.step
 
-    def counting(store, tokens):
+    def counting(store, tokens, ids):
         counted.begun += 1
-        return step(store, tokens)
+        return step(store, tokens, ids)
 
     monkeypatch.setattr(KVSlots, "step", counting)
     return counted

@@ -107,14 +107,13 @@ class KVSlots:
         return torch.stack([outputs[row] for row in rows]), sum(row.prefilled for row in rows)
 
     @torch.inference_mode()
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Append `tokens[i]` to `live[i]` for every live row; see `RowStore.step`."""
+    def step(self, tokens: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
+        """Append `ids[i]`, on the device `tokens[i]`, to `live[i]` for every live row; see `RowStore.step`."""
         count = len(self.live)
         longest = int(self._memory.held[:count].max()) + 1
         self._memory.reserve(count, longest + 1)
         if self._positions is None:
             self._positions = self._to_device(self._memory.held[:count, None].copy())  # `append` counts `held` up
-        ids = tokens.tolist()  # now, so as not to wait for the forward pass
         output = self._run(0, tokens[:, None], self._positions, longest)
         self._memory.append(ids)
         self._positions += 1

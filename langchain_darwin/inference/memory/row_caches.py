@@ -81,9 +81,9 @@ class RowCaches:
         rows = [opened[index] for index in range(len(prefixes))]
         return rows, self._logits(rows)
 
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Append `tokens[i]` to `live[i]`; float32 logits `[len(live), vocabulary]` after it."""
-        for row, token in zip(self.live, tokens.tolist(), strict=True):
+    def step(self, tokens: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:  # noqa: ARG002 - uploads its own
+        """Append `ids[i]` to `live[i]`; see `RowStore.step`."""
+        for row, token in zip(self.live, ids, strict=True):
             row.tokens.append(token)
             self._extend(self._states[row], [token])
         return self._logits(self.live)

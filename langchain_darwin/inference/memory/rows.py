@@ -54,8 +54,16 @@ class RowStore(Protocol):
         """
         ...
 
-    def step(self, tokens: torch.Tensor) -> torch.Tensor:
-        """Append `tokens[i]` to `live[i]` for every live row; float32 logits `[len(live), vocabulary]` after it."""
+    def step(self, tokens: torch.Tensor, ids: Sequence[int]) -> torch.Tensor:
+        """Append a token to every live row.
+
+        Args:
+            tokens: Int64 `[len(live)]` on the model's device; `tokens[i]` goes to `live[i]`.
+            ids: The same numbers on the host, so that nothing is fetched from the device again.
+
+        Returns:
+            Float32 logits `[len(live), vocabulary]` after each token.
+        """
         ...
 
     def close(self, rows: Sequence[Row]) -> None:

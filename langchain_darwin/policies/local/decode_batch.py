@@ -56,9 +56,7 @@ class DecodeBatch:
         self._device = device
         self._waiting: deque[TokenSequence | ProposalRequest] = deque()
         self._live: dict[Row, TokenSequence] = {}
-        self._asked: dict[
-            Row, tuple[ProposalRequest, int]
-        ] = {}
+        self._asked: dict[Row, tuple[ProposalRequest, int]] = {}
         self._closing = False
         self._most_rows = _NEVER  # fewer after memory ran out, until the batch is empty
         self._drawing: Drawing | None = None
@@ -116,7 +114,7 @@ class DecodeBatch:
             self._step_and_answer()
         elif self._live:
             drawing = self._next_drawing()
-            logits = self._store.step(drawing.tokens)
+            logits = self._store.step(drawing.tokens, drawing.ids)
             self._accept([self._live[row] for row in self._store.live], drawing, logits)
         else:
             self._most_rows = _NEVER
@@ -280,13 +278,16 @@ class DecodeBatch:
         """A step of the texts in which the rows that questions wait for take part."""
         live = list(self._store.live)
         newest = {row: question.prefixes[place][-1] for row, (question, place) in self._asked.items()}
-        tokens = torch.tensor([newest.get(row, 0) for row in live], device=self._device)
+        ids = [newest.get(row, 0) for row in live]
+        tokens = torch.tensor(ids, device=self._device)
         ours = [i for i, row in enumerate(live) if row in self._live]
         theirs = [i for i, row in enumerate(live) if row in newest]
         drawing = self._next_drawing() if ours else None
         if drawing is not None:
             tokens[ours] = drawing.tokens
-        logits = self._store.step(tokens)
+            for i, token in zip(ours, drawing.ids, strict=True):
+                ids[i] = token
+        logits = self._store.step(tokens, ids)
         self._answer([live[i] for i in theirs], logits[theirs])
         if drawing is not None:
             self._accept([self._live[live[i]] for i in ours], drawing, logits[ours])

@@ -15,10 +15,14 @@ from langchain_darwin.policies.sequences import TokenSequence
 
 @dataclass(eq=False)
 class Drawing:
-    """What a batch draws with: `tokens` are the rows' newest, `positions` those of their next ones."""
+    """What a batch draws with: `tokens` are the rows' newest, `positions` those of their next ones.
+
+    `ids` are the numbers of `tokens` on the host.
+    """
 
     plan: Plan
     tokens: torch.Tensor
+    ids: list[int]
     positions: torch.Tensor
     first: int  # smallest of `positions`
 
@@ -40,7 +44,8 @@ class Drawing:
         self.positions = self.positions + 1
         self.first += 1
         drawn = torch.stack([tokens.double(), logprobs.double()]).tolist()  # the one wait for the device
-        return [int(token) for token in drawn[0]], drawn[1]
+        self.ids = [int(token) for token in drawn[0]]
+        return self.ids, drawn[1]
 
 
 def make_drawing(texts: list[TokenSequence], end_ids: Iterable[int], device: torch.device) -> Drawing:
@@ -52,6 +57,7 @@ def make_drawing(texts: list[TokenSequence], end_ids: Iterable[int], device: tor
     return Drawing(
         plan=make_plan([job.sampling for job in jobs], [job.key for job in jobs], floors, sorted(end_ids), device),
         tokens=torch.tensor(newest, device=device),
+        ids=newest,
         positions=torch.tensor(lengths, device=device),
         first=min(lengths),
     )

@@ -32,11 +32,15 @@ def check(model, store, texts, logits):
     torch.testing.assert_close(logits, plain(model, texts), atol=1e-4, rtol=0)
 
 
+def advance(store, ids):
+    return store.step(torch.tensor(ids), ids)
+
+
 def step(model, store, seed):
-    tokens = torch.randint(10, 300, (len(store.live),), generator=torch.Generator().manual_seed(seed))
-    check(
-        model, store, [(*row.tokens, t) for row, t in zip(store.live, tokens.tolist(), strict=True)], store.step(tokens)
-    )
+    generator = torch.Generator().manual_seed(seed)
+    ids = torch.randint(10, 300, (len(store.live),), generator=generator).tolist()
+    texts = [(*row.tokens, token) for row, token in zip(store.live, ids, strict=True)]
+    check(model, store, texts, advance(store, ids))
 
 
 def costs(rows):
@@ -113,7 +117,7 @@ def test_rows_that_lack_one_token_get_it_with_the_next_step(llama):
     torch.testing.assert_close(logits, plain(llama, [computed]), atol=1e-4, rtol=0)
 
     tokens = {row: 77 if row is rows[1] else text[-1] for row, text in zip(rows, texts, strict=True)}
-    logits = store.step(torch.tensor([tokens[row] for row in store.live]))
+    logits = advance(store, [tokens[row] for row in store.live])
     whole = [tuple(row.tokens) for row in store.live]
     check(llama, store, whole, logits)
     assert sorted(whole) == sorted([texts[0], (*computed, 77), texts[2], texts[3]])
@@ -127,7 +131,7 @@ def test_siblings_may_all_be_behind(llama):
     store.close(rows)
     rows, logits = store.open([TEXT[:30]] * 3, may_lag=True)
     assert len(logits) == 0
-    logits = store.step(torch.tensor([TEXT[29]] * 3))
+    logits = advance(store, [TEXT[29]] * 3)
     check(llama, store, [TEXT[:30]] * 3, logits)
 
 
@@ -212,7 +216,7 @@ def test_a_failed_forward_leaves_memory_as_it_was(llama):
     with pytest.raises(ZeroDivisionError):
         store.open([(*TEXT[:30], 5, 6), OTHER[100:140]])
     with pytest.raises(ZeroDivisionError):
-        store.step(torch.tensor([5, 6]))
+        advance(store, [5, 6])
     store._forward = forward
     assert sorted(map(id, store.live)) == sorted(map(id, rows))
     step(llama, store, 0)

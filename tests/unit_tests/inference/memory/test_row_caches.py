@@ -40,6 +40,10 @@ def close_to(logits, expected):
     torch.testing.assert_close(logits, expected, atol=1e-4, rtol=0)
 
 
+def step(store, ids):
+    return store.step(torch.tensor(ids), ids)
+
+
 def counts(rows):
     return [(row.prefilled, row.reused) for row in rows]
 
@@ -49,9 +53,9 @@ def test_open_and_step_equal_the_plain_forward(model):
     texts = [TEXT[:30], TEXT[5:17], TEXT[:12]]
     rows, logits = store.open(texts)
     close_to(logits, plain(model, *texts))
-    for step in range(4):
-        added = {id(row): TEXT[40 + step + index] for index, row in enumerate(rows)}
-        logits = store.step(torch.tensor([added[id(row)] for row in store.live]))
+    for turn in range(4):
+        added = {id(row): TEXT[40 + turn + index] for index, row in enumerate(rows)}
+        logits = step(store, [added[id(row)] for row in store.live])
         close_to(logits, plain(model, *(row.tokens for row in store.live)))
     assert [row.tokens[-4:] for row in rows] == [list(TEXT[40 + index :][:4]) for index in range(3)]
 
@@ -61,14 +65,14 @@ def test_the_same_prefix_twice_is_computed_once_and_forks(model):
     rows, logits = store.open([TEXT[:20], TEXT[:20]])
     close_to(logits, plain(model, TEXT[:20], TEXT[:20]))
     assert counts(rows) == [(20, 0), (0, 20)]
-    logits = store.step(torch.tensor([7, 8]))
+    logits = step(store, [7, 8])
     close_to(logits, plain(model, *(row.tokens for row in store.live)))
 
 
 def test_a_closed_row_is_continued(model):
     store = RowCaches(model)
     store.open([TEXT[:20]])
-    store.step(torch.tensor([TEXT[20]]))
+    step(store, [TEXT[20]])
     store.close(store.live[:])
     assert (store.live, store.free()) == ([], 32)
     rows, logits = store.open([TEXT[:35]])
@@ -124,7 +128,7 @@ def test_a_live_row_is_copied_and_goes_on_by_itself(hybrid):
     store.open([TEXT[:20]])
     rows, _ = store.open([TEXT[:22]])
     assert counts(rows) == [(2, 20)]
-    logits = store.step(torch.tensor([3, 4]))
+    logits = step(store, [3, 4])
     close_to(logits, plain(hybrid, (*TEXT[:20], 3), (*TEXT[:22], 4)))
 
 
