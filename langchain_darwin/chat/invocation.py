@@ -24,7 +24,6 @@ from langchain_darwin.chat.chunks import Pieces
 from langchain_darwin.chat.streaming import CommittedText
 from langchain_darwin.dialects.response_reader import Read, Reading, plain
 from langchain_darwin.errors import DarwinError, SearchCancelledError
-from langchain_darwin.rewards.checks import Score
 from langchain_darwin.search.base import Beam, CycleStarted, Event, Finished, Grown, Outcome, Replaced
 from langchain_darwin.search.driver.runner import Runner
 from langchain_darwin.trace import TraceWriter
@@ -253,10 +252,9 @@ class Call:
 
 def _reward_parts(beam: Beam) -> dict[str, Any]:
     """The scores that a composed reward was made of; None for the nan of a member that failed."""
-    if not isinstance(beam.reward, Score):
+    if not beam.parts:
         return {}
-    parts = beam.reward.parts.items()
-    return {"reward_parts": {name: None if math.isnan(part) else part for name, part in parts}}
+    return {"reward_parts": {name: None if math.isnan(part) else part for name, part in beam.parts.items()}}
 
 
 def response_message(beam: Beam, reading: Reading) -> AIMessage:

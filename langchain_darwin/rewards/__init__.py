@@ -9,7 +9,8 @@ from langchain_darwin._lazy import lazy_names
 if TYPE_CHECKING:
     from langchain_darwin.rewards.accepting import as_reward, per_response, trl_reward
     from langchain_darwin.rewards.base import Reward, is_unfinished
-    from langchain_darwin.rewards.checks import Score
+    from langchain_darwin.rewards.checks import ScoreWithParts
+    from langchain_darwin.rewards.checks import ScoreWithParts as Score
     from langchain_darwin.rewards.composed.constraints import Lexicographic, Veto
     from langchain_darwin.rewards.composed.ensemble import Ensemble
     from langchain_darwin.rewards.composed.guards import LengthCorrected, LogprobFloor, NotDegenerate
@@ -53,6 +54,7 @@ __all__ = [
     "Reward",
     "RewardModel",
     "Score",
+    "ScoreWithParts",
     "SelfReward",
     "ValidJson",
     "Veto",
@@ -86,6 +88,7 @@ _HOMES = {
     "Reward": "base",
     "RewardModel": "models.reward_model",
     "Score": "checks",
+    "ScoreWithParts": "checks",
     "SelfReward": "judges.self_reward",
     "ValidJson": "rules",
     "Veto": "composed.constraints",

@@ -12,8 +12,11 @@ from typing import Any
 from langchain_darwin.errors import DarwinError, RewardError, RewardTimeoutError
 
 
-class Score(float):
+class ScoreWithParts(float):
     """A score that knows the scores it was made of; in all else a float.
+
+    Rewards return it. The search takes it apart: beams, events, traces and metadata hold a plain float, and the
+    parts beside it in a plain dict, because serializers take floats by their exact type.
 
     Attributes:
         parts: Name to score, unweighted, in order; empty in a number computed from scores.
@@ -21,7 +24,7 @@ class Score(float):
 
     parts: Mapping[str, float]
 
-    def __new__(cls, value: float, parts: Mapping[str, float] = MappingProxyType({})) -> Score:  # noqa: PYI034
+    def __new__(cls, value: float, parts: Mapping[str, float] = MappingProxyType({})) -> ScoreWithParts:  # noqa: PYI034
         """Attach the parts."""
         score = super().__new__(cls, value)
         score.parts = dict(parts)
@@ -55,9 +58,13 @@ def _number(name: str, value: Any, at: int, count: int) -> float:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isfinite(number):
-        return value if isinstance(value, Score) else number
+        return value if isinstance(value, ScoreWithParts) else number
     remedy = "every score must be a finite number; give a bad response a low one, such as -1000.0"
     raise refused(name, f"returned {short(value)} for response {at} of {count}", remedy)
+
+
+Score = ScoreWithParts
+"""The former name."""
 
 
 @contextlib.contextmanager

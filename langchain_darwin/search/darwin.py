@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Literal, get_args
 
@@ -190,8 +190,8 @@ class Darwin:
         ahead = yield Grow([task.branch(beam) for beam in live], self.look_ahead)
         scored = yield Score([*ended, *ahead])
         ended, ahead = scored[: len(ended)], scored[len(ended) :]
-        rewards = {beam.id: beam.reward for beam in ended} | {beam.parent: beam.reward for beam in ahead}
-        return [replace(beam, reward=rewards[beam.id]) for beam in beams], [beam for beam in ahead if beam.complete]
+        values = {beam.id: beam for beam in ended} | {beam.parent: beam for beam in ahead}
+        return [beam.scored_as(values[beam.id]) for beam in beams], [beam for beam in ahead if beam.complete]
 
     def _replace(self, task: Task, beams: list[Beam]) -> Part[list[Beam]]:
         """f(s_1..s_n): the beams of the next round."""

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, get_args
 
-from langchain_darwin.rewards.checks import Score
 from langchain_darwin.runtime.prefixes import Text, shared_length
 from langchain_darwin.search.base import Beam, Event, Finished, Grown, Outcome, Scored
 
@@ -101,8 +100,8 @@ def _encode_beam(beam: Beam, memory: Memory, text_of: TextOf) -> dict[str, Any]:
         record["from"] = base.id
     changed = [name for name in _PLAIN if getattr(beam, name) != getattr(base, name)]
     record |= {name: _encode(getattr(beam, name), memory, text_of) for name in changed}
-    if "reward" in record and isinstance(beam.reward, Score):
-        record["parts"] = {name: _encode(part, memory, text_of) for name, part in beam.reward.parts.items()}
+    if beam.parts and ("reward" in record or beam.parts != base.parts):
+        record["parts"] = {name: _encode(part, memory, text_of) for name, part in beam.parts.items()}
     if beam.prompt != base.prompt:
         record["prompt"] = _prompt_record(beam.prompt, memory)
     record |= _suffix("text", "text_at", memory.texts.get(base.id, ""), text)
@@ -132,9 +131,8 @@ def _decode_beam(record: Mapping[str, Any], memory: Memory) -> Beam:
     ident = record["id"]
     base = memory.beams.get(record.get("from", ident)) or Beam(ident, "", ())
     changed = {name: _decode(name, record[name], memory) for name in _PLAIN if name in record}
-    if "parts" in record:
-        parts = {name: _number(part) for name, part in record["parts"].items()}
-        changed["reward"] = Score(changed["reward"], parts)
+    if "parts" in record or "reward" in record:  # parts that are not written with a new reward are none
+        changed["parts"] = {name: _number(part) for name, part in record.get("parts", {}).items()}
     if "prompt" in record:
         changed["prompt"] = _prompt_from(record["prompt"], memory)
     tokens = base.tokens[: record.get("keep")] + tuple(record.get("tokens", ()))

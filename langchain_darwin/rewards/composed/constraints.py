@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.rewards.base import Reward, is_unfinished
 from langchain_darwin.rewards.calls import gather
-from langchain_darwin.rewards.checks import Score
+from langchain_darwin.rewards.checks import ScoreWithParts
 from langchain_darwin.rewards.composed.composite import Composite, MadeOfRewards
 from langchain_darwin.runtime.ranges import check_range
 
@@ -108,10 +108,10 @@ class Veto(MadeOfRewards):
         scores: list[float] = []
         for part in parts:
             if broken := self._broken(part):
-                scores.append(Score(self.floor - broken, part))
+                scores.append(ScoreWithParts(self.floor - broken, part))
             else:
                 own = next(ranked)
-                scores.append(Score(max(own, self.floor), {self.reward.name: own, **part}))
+                scores.append(ScoreWithParts(max(own, self.floor), {self.reward.name: own, **part}))
         return scores
 
     def _facts(self) -> dict[str, Any]:
@@ -171,7 +171,9 @@ class Lexicographic(Composite):
     def _combine(self, responses: Sequence[AIMessage], scores: Sequence[list[float]]) -> list[float]:
         del responses
         names = [reward.name for reward in self.rewards]
-        return [Score(self._number(row), dict(zip(names, row, strict=True))) for row in zip(*scores, strict=True)]
+        return [
+            ScoreWithParts(self._number(row), dict(zip(names, row, strict=True))) for row in zip(*scores, strict=True)
+        ]
 
     def _number(self, row: Sequence[float]) -> float:
         low, high = self.bounds[-1]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_darwin.errors import ConfigurationError, RewardError
 from langchain_darwin.rewards.base import Reward
-from langchain_darwin.rewards.checks import Score, refused
+from langchain_darwin.rewards.checks import ScoreWithParts, refused
 from langchain_darwin.rewards.composed.composite import Composite
 from langchain_darwin.rewards.composed.normalized import Normalized
 from langchain_darwin.rewards.composed.samples import Sample
@@ -81,9 +81,9 @@ class Ensemble(Composite):
         names = [reward.name for reward in self.rewards]
         return [self._bound(dict(zip(names, row, strict=True))) for row in zip(*scores, strict=True)]
 
-    def _bound(self, parts: dict[str, float]) -> Score:
+    def _bound(self, parts: dict[str, float]) -> ScoreWithParts:
         present = [score for score in parts.values() if not math.isnan(score)]
-        return Score(statistics.fmean(present) - self.pessimism * statistics.pstdev(present), parts)
+        return ScoreWithParts(statistics.fmean(present) - self.pessimism * statistics.pstdev(present), parts)
 
     def _facts(self) -> dict[str, Any]:
         return {"pessimism": self.pessimism, "on_error": self.on_error}

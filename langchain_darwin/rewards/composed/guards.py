@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.rewards.checks import Score, refused
+from langchain_darwin.rewards.checks import ScoreWithParts, refused
 from langchain_darwin.rewards.composed.composite import Composite
 from langchain_darwin.rewards.composed.samples import Sample, scored_samples
 from langchain_darwin.rewards.rules import RepetitionPenalty, Rule, Unit, length_of
@@ -68,7 +68,7 @@ class LengthCorrected(Composite):
             raise ConfigurationError("LengthCorrected has no slope: call .calibrated(samples), or pass slope=")
         name = self.rewards[0].name
         pairs = zip(responses, scores[0], strict=True)
-        return [Score(score - self.slope * length_of(text, self.unit), {name: score}) for text, score in pairs]
+        return [ScoreWithParts(score - self.slope * length_of(text, self.unit), {name: score}) for text, score in pairs]
 
     def _facts(self) -> dict[str, Any]:
         return {"slope": self.slope, "unit": self.unit}
@@ -99,10 +99,10 @@ class LogprobFloor(Composite):
     def _combine(self, responses: Sequence[AIMessage], scores: Sequence[list[float]]) -> list[float]:
         return [self._one(response, score) for response, score in zip(responses, scores[0], strict=True)]
 
-    def _one(self, response: AIMessage, score: float) -> Score:
+    def _one(self, response: AIMessage, score: float) -> ScoreWithParts:
         mean = self._mean_logprob(response)
         short = max(0.0, self.floor - mean)
-        return Score(score - self.weight * short, {self.rewards[0].name: score, "mean logprob": mean})
+        return ScoreWithParts(score - self.weight * short, {self.rewards[0].name: score, "mean logprob": mean})
 
     def _mean_logprob(self, response: AIMessage) -> float:
         facts = response.response_metadata

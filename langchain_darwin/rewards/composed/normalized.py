@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.rewards.checks import Score
+from langchain_darwin.rewards.checks import ScoreWithParts
 from langchain_darwin.rewards.composed.composite import Composite
 from langchain_darwin.rewards.composed.samples import Sample, scored_samples
 from langchain_darwin.runtime.ranges import check_range
@@ -74,7 +74,7 @@ class Normalized(Composite):
         if self.mean is None or self.std is None:
             message = f"Normalized({self.name}) has no statistics: call .calibrated(samples), or pass mean= and std="
             raise ConfigurationError(message)
-        return [Score((score - self.mean) / self.std, {self.name: score}) for score in scores[0]]
+        return [ScoreWithParts((score - self.mean) / self.std, {self.name: score}) for score in scores[0]]
 
     def _facts(self) -> dict[str, Any]:
         return {"mean": self.mean, "std": self.std}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.rewards.base import Reward
-from langchain_darwin.rewards.checks import Score
+from langchain_darwin.rewards.checks import ScoreWithParts
 from langchain_darwin.rewards.composed.composite import Composite
 from langchain_darwin.runtime.ranges import check_range
 
@@ -70,7 +70,7 @@ class WeightedSum(Composite):
         del responses
         names = [reward.name for reward in self.rewards]
         rows = list(zip(*scores, strict=True))
-        return [Score(_dot(self.weights, row), dict(zip(names, row, strict=True))) for row in rows]
+        return [ScoreWithParts(_dot(self.weights, row), dict(zip(names, row, strict=True))) for row in rows]
 
 
 def _dot(weights: Sequence[float], scores: Sequence[float]) -> float:

@@ -166,8 +166,7 @@ class Scoring:
         ledger.scores.update(zip(self.keys, scores, strict=True))
         ledger.judged += len(self.keys)
         beams = [
-            replace(beam, reward=ledger.scores[_text_key(beam)] if self._may_judge(beam) else None)
-            for beam in self.step.beams
+            beam.scored(ledger.scores[_text_key(beam)] if self._may_judge(beam) else None) for beam in self.step.beams
         ]
         ledger.see(beams)
         return beams, Scored(tuple(beams), len(self.keys), time.monotonic() - self.started)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
 from langchain_darwin.policies.base import FinishReason, Growth
 
@@ -23,6 +23,7 @@ class Beam:
         reward: Last score against the original conversation, or None if not judged as it stands.
         finish: Why it ended, or None while it is live.
         aside: An auxiliary text (a rewritten instruction, say): never scored, never an answer.
+        parts: Name to unweighted score of the rewards that a composed reward was made of; empty for others.
     """
 
     id: int
@@ -35,6 +36,7 @@ class Beam:
     reward: float | None = None
     finish: FinishReason | None = None
     aside: bool = False
+    parts: Mapping[str, float] = field(default_factory=dict, compare=False)
 
     @property
     def live(self) -> bool:
@@ -54,7 +56,19 @@ class Beam:
             logprob=self.logprob + growth.logprob,
             finish=growth.finish,
             reward=None if growth.tokens else self.reward,
+            parts={} if growth.tokens else self.parts,
         )
+
+    def scored(self, score: float | None) -> Beam:
+        """The beam with a reward's score, as a plain float, and with the parts that the score may carry."""
+        if score is None:
+            return replace(self, reward=None, parts={})
+        parts = getattr(score, "parts", {})
+        return replace(self, reward=float(score), parts={str(name): float(part) for name, part in parts.items()})
+
+    def scored_as(self, other: Beam) -> Beam:
+        """The beam with the reward of another, and its parts."""
+        return replace(self, reward=other.reward, parts=other.parts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ import torch
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_darwin.errors import ConfigurationError, ModelNotFound, RewardError, RewardTimeoutError
-from langchain_darwin.rewards import Score, as_reward, is_unfinished
+from langchain_darwin.rewards import ScoreWithParts, as_reward, is_unfinished
 
 MESSAGES = [HumanMessage("Name a colour.")]
 RESPONSES = [AIMessage("Red."), AIMessage("Ultramarine."), AIMessage("Sea green.")]
@@ -372,7 +372,7 @@ def test_a_response_is_unfinished_while_its_finish_reason_is_none() -> None:
 
 
 def test_a_score_is_a_float_that_keeps_its_parts() -> None:
-    score = Score(3.0, {"length": 1.0, "tone": 2.0})
+    score = ScoreWithParts(3.0, {"length": 1.0, "tone": 2.0})
 
     assert score == 3.0
     assert score.parts == {"length": 1.0, "tone": 2.0}
@@ -381,7 +381,7 @@ def test_a_score_is_a_float_that_keeps_its_parts() -> None:
 
 
 def test_a_number_computed_from_scores_has_no_parts() -> None:
-    mean = statistics.mean([Score(1.0, {"tone": 1.0}), Score(3.0, {"tone": 3.0})])
+    mean = statistics.mean([ScoreWithParts(1.0, {"tone": 1.0}), ScoreWithParts(3.0, {"tone": 3.0})])
 
     assert mean == 2.0
-    assert Score(mean).parts == {}
+    assert ScoreWithParts(mean).parts == {}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.rewards.checks import Score
+from langchain_darwin.rewards import ScoreWithParts
 from langchain_darwin.search.base import (
     Archived,
     Beam,
@@ -289,11 +289,11 @@ def test_a_newer_format_is_refused():
 
 def test_the_parts_of_a_reward_come_back():
     beam = replace(make_task().root(), tokens=ids("Because"), finish="stop")
-    judged = Scored((replace(beam, reward=Score(1.5, {"tone": 1.0, "broken": math.nan})),), 1, 0.1)
+    judged = Scored((beam.scored(ScoreWithParts(1.5, {"tone": 1.0, "broken": math.nan})),), 1, 0.1)
 
     record = json.loads(json.dumps(to_record(judged, Memory()), allow_nan=False))
     back = from_record(record, Memory())
 
     assert record["beams"][0]["parts"] == {"tone": 1.0, "broken": "nan"}
     assert back.beams[0].reward == 1.5
-    assert str(back.beams[0].reward.parts) == "{'tone': 1.0, 'broken': nan}"
+    assert str(back.beams[0].parts) == "{'tone': 1.0, 'broken': nan}"
