@@ -64,7 +64,7 @@
 | test_tools::TestReading::test_a_cut_call_is_invalid_when_done_and_unknown_before | a call cut by max_tokens raises |
 | test_tools::TestReading::test_a_semicolon_in_a_string_ends_no_llama_call | delimiters within strings |
 | policies/test_grammar::test_tokens_already_decoded_are_replayed_forked_or_rolled_back | a copied beam's grammar |
-| policies/test_closing | enforced texts cut by max_tokens |
+| policies/grammar/test_shortest_completion | enforced texts cut by max_tokens |
 | policies/test_matcher; integration test_tools::test_what_had_to_be_closed_says_so | closed early in silence |
 | test_thinking | enforced calls leave no room to think |
 | policy_contract (policies/test_transformers): stop strings across token borders | stop strings of several tokens |

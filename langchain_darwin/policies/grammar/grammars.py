@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from langchain_darwin.errors import InvalidRequestError, MissingDependencyError, first_line
-from langchain_darwin.policies.grammar.closing import Bounds, Closings, tag_ends
 from langchain_darwin.policies.grammar.matcher import CompiledGrammar, Matcher
+from langchain_darwin.policies.grammar.shortest_completion import Bounds, ShortestCompletions, tag_ends
 from langchain_darwin.runtime.prefixes import shared_length
 
 if TYPE_CHECKING:
@@ -60,15 +60,15 @@ class Grammars:
         self._control = [i for i, piece in enumerate(pieces[:vocab_size]) if _CONTROL.search(piece)]
         eos = tokenizer.eos_token_id
         end = eos if eos in end_ids else next(iter(self.end_ids), None)
-        self._closings = Closings(pieces, end, functools.partial(self._bitmask, 1))
+        self._completions = ShortestCompletions(pieces, end, functools.partial(self._bitmask, 1))
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
-        """The constraint's grammar, cached.
+        """Return the constraint's grammar, cached.
 
         JSON is written as `json.dumps` does: one space after a comma or colon and no other. Small models
-        otherwise ramble in the whitespace that JSON allows. Objects take only the properties that their
-        schema names, unless it names none or allows more. Inside a structural tag, where other forms may have
-        been trained in, one whitespace character is allowed between elements.
+        otherwise fill their answers with the whitespace that JSON allows. Objects take only the properties that
+        their schema names, unless it names none or allows more. A structural tag allows one whitespace character
+        between elements, since models are trained on several ways to write calls.
 
         Raises:
             InvalidRequestError: xgrammar cannot read it.
@@ -85,7 +85,7 @@ class Grammars:
         return known
 
     def matcher(self, compiled: CompiledGrammar, response_ids: Sequence[int]) -> Matcher:
-        """A matcher after `response_ids`: a fork of the one that shares most, and a replay of the rest.
+        """Return a matcher after `response_ids`: a fork of the one that shares most, and a replay of the rest.
 
         Raises:
             InvalidRequestError: `response_ids` do not follow the grammar.
@@ -104,7 +104,10 @@ class Grammars:
         return made
 
     def allowed(self, matchers: Sequence[Matcher | None]) -> torch.Tensor:
-        """What each row may draw next, as bits of int32 `[rows, vocabulary / 32]`; all of it without a matcher."""
+        """Return the tokens that each row may draw next, as bits of int32 `[rows, vocabulary / 32]`.
+
+        A row without a matcher may draw all of them.
+        """
         bits = self._bitmask(len(matchers))
         for row, matcher in enumerate(matchers):
             if matcher is not None:
@@ -112,17 +115,17 @@ class Grammars:
         return bits
 
     def allows(self, matcher: Matcher, token: int) -> bool:
-        """Whether a text may go on with a token."""
+        """Return True if a text may go on with a token."""
         return token < self.vocab_size and bool(self.allowed([matcher])[0, token // _WORD] >> (token % _WORD) & 1)
 
     def allowed_ids(self, matcher: Matcher) -> tuple[int, ...]:
-        """All tokens that a text may go on with, in order."""
+        """Return all tokens that a text may go on with, in order."""
         bits = np.unpackbits(self.allowed([matcher])[0].numpy().view(np.uint8), bitorder="little")
         return tuple(np.flatnonzero(bits[: self.vocab_size]).tolist())
 
     def new_matcher(self, compiled: CompiledGrammar) -> Matcher:
-        """A matcher before the first token."""
-        return Matcher(compiled, self._xgrammar.GrammarMatcher(compiled.grammar), self._closings)
+        """Return a matcher before the first token."""
+        return Matcher(compiled, self._xgrammar.GrammarMatcher(compiled.grammar), self._completions)
 
     def _compile(self, constraint: Constraint) -> Any:
         compilers: dict[str, Callable[[str], Any]] = {
@@ -139,14 +142,14 @@ class Grammars:
             raise InvalidRequestError(msg) from error
 
     def _usable(self, constraint: Constraint) -> torch.Tensor:
-        """All tokens but some that xgrammar lets into JSON strings, though they do not belong there.
+        """Return the mask of all tokens, less those that xgrammar wrongly lets into JSON strings.
 
-        Special tokens that the grammar does not name: xgrammar takes them for their spelling, and they would vanish
-        from the text when it is decoded. Control characters: they may not stand in JSON as they are, and xgrammar
-        allows them where a string has a `minLength` or `maxLength`.
+        Special tokens are left out unless the grammar names them. xgrammar takes them for their spelling, but they
+        would vanish from the text when it is decoded. Control characters are left out of JSON, which must escape
+        them. xgrammar allows them where a string has a `minLength` or `maxLength`.
         """
         usable = torch.ones(-(-self.vocab_size // _WORD) * _WORD, dtype=torch.bool)
-        if constraint.kind == "json_schema":  # all of it on one line; a tag may have lines, and text with tabs
+        if constraint.kind == "json_schema":  # it is one line; a tag may have lines, and text with tabs
             usable[self._control] = False
         for token, content in self._special.items():
             usable[token] = token in self.end_ids or content in constraint.grammar
@@ -154,7 +157,7 @@ class Grammars:
         return words.sum(dim=1).to(torch.int32)
 
     def _bitmask(self, rows: int) -> torch.Tensor:
-        """An all-true mask, int32 `[rows, vocabulary / 32]`."""
+        """Return an all-true mask, int32 `[rows, vocabulary / 32]`."""
         return torch.full((rows, -(-self.vocab_size // _WORD)), -1, dtype=torch.int32)
 
 
@@ -168,7 +171,7 @@ def _import_xgrammar() -> Any:
 
 
 def _bound_whitespace(tag: str) -> str:
-    """A structural tag whose JSON allows at most one whitespace character in a row, unless stated."""
+    """Return a structural tag whose JSON allows at most one whitespace character in a row, unless it says more."""
     return json.dumps(_bounded(json.loads(tag)))
 
 

@@ -1,6 +1,6 @@
-"""Where one response stands in its grammar.
+"""One response followed through its grammar.
 
-A matcher's state forks in microseconds, so a beam that is copied or continued costs a fork and not a replay.
+A matcher's state forks in microseconds. A beam that is copied or continued needs a fork and no replay.
 """
 
 from __future__ import annotations
@@ -9,19 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from langchain_darwin.errors import InvalidRequestError
-from langchain_darwin.policies.grammar.closing import Bounds, Closings
+from langchain_darwin.policies.grammar.shortest_completion import Bounds, ShortestCompletions
 
 if TYPE_CHECKING:
     import torch
 
     from langchain_darwin.policies.base import Constraint
 
-_WATCHED = 256  # tokens before the limit from which on a text is kept short enough to be closed in time
+_WATCHED = 256  # from this many tokens before the limit on, a text is kept short enough to be completed in time
 
 
 @dataclass(frozen=True, eq=False)
 class CompiledGrammar:
-    """A constraint, what xgrammar made of it, and what a closing of its texts must know."""
+    """A constraint, its grammar compiled by xgrammar, and the facts that completions need."""
 
     constraint: Constraint
     grammar: Any
@@ -29,7 +29,7 @@ class CompiledGrammar:
 
 
 class _Cut(NamedTuple):
-    """That a text of at most `limit` tokens is not as drawn from index `at` on, so that it ends in time."""
+    """A mark that a text of at most `limit` tokens is not as drawn from index `at` on."""
 
     at: int
     limit: int
@@ -43,44 +43,44 @@ class Matcher:
         tokens: Token ids accepted so far.
     """
 
-    def __init__(self, compiled: CompiledGrammar, state: Any, closings: Closings) -> None:
-        """Begin where `state`, xgrammar's matcher, stands before the first token."""
+    def __init__(self, compiled: CompiledGrammar, state: Any, completions: ShortestCompletions) -> None:
+        """Begin with `state`, xgrammar's matcher before the first token."""
         self.compiled = compiled
         self.tokens: list[int] = []
         self._state = state
-        self._closings = closings
-        self._closing: tuple[int, ...] | None = None
+        self._completions = completions
+        self._completion: tuple[int, ...] | None = None
         self._cut: _Cut | None = None
 
     @property
     def finished(self) -> bool:
-        """Whether the grammar is complete and an end token has been accepted."""
+        """True if the grammar is complete and an end token has been accepted."""
         return bool(self._state.is_terminated())
 
     @property
     def complete(self) -> bool:
-        """Whether the response could end here."""
+        """True if the response could end here."""
         return bool(self._state.is_completed())
 
     def cut_short(self, left: int) -> bool:
-        """Whether this is no text as it was drawn, but one that was closed for want of tokens.
+        """Return True if tokens of this text were replaced so that it ends in time.
 
         Args:
-            left: How many tokens could still follow.
+            left: Number of tokens that could still follow.
         """
         return self._cut is not None and self._cut.limit == len(self.tokens) + left
 
-    def closing(self) -> tuple[int, ...] | None:
-        """A short way from here to the end, end token included; None if unknown."""
-        return self._closings.find(self._state, self.compiled.bounds)
+    def shortest_completion(self) -> tuple[int, ...] | None:
+        """Return few tokens that complete the text, end token included; None if none are known."""
+        return self._completions.find(self._state, self.compiled.bounds)
 
     def fork(self, length: int | None = None) -> Matcher:
-        """An independent matcher with the same tokens, or only the first `length` of them."""
+        """Return an independent matcher with the same tokens, or only the first `length` of them."""
         length = len(self.tokens) if length is None else length
         state = self._state.fork()
         if length < len(self.tokens):
             state.rollback(len(self.tokens) - length)
-        twin = Matcher(self.compiled, state, self._closings)
+        twin = Matcher(self.compiled, state, self._completions)
         twin.tokens = self.tokens[:length]
         twin._cut = self._cut if self._cut and self._cut.at < length else None
         return twin
@@ -95,19 +95,19 @@ class Matcher:
 
         Args:
             token: A token that the mask allows.
-            left: How many tokens may follow this one, or None for no limit.
+            left: Number of tokens that may follow this one, or None for no limit.
 
         Returns:
-            `token`, or, where the text could not be closed within `left` tokens after it, the first token of the
-            closing of the text before it. So a response is complete when its tokens run out, if they suffice
-            for the shortest one.
+            `token`. If no completion within `left` tokens after it is known, the first token of the known completion
+            of the text before it. A response is therefore complete when its tokens run out, if they suffice for the
+            completion that is known at its start.
 
         Raises:
             InvalidRequestError: The grammar does not allow `token`.
         """
         if left is None or left >= _WATCHED or self.finished:
             self._take(token)
-            self._closing = None
+            self._completion = None
         else:
             token = self._take_in_time(token, left)
         self.tokens.append(token)
@@ -120,15 +120,15 @@ class Matcher:
             raise InvalidRequestError(msg)
 
     def _take_in_time(self, token: int, left: int) -> int:
-        before = self._closing or self.closing()
+        before = self._completion or self.shortest_completion()
         self._take(token)
-        self._closing = self.closing()
-        if not before or (self._closing is not None and len(self._closing) <= left):
+        self._completion = self.shortest_completion()
+        if not before or (self._completion is not None and len(self._completion) <= left):
             return token
         self._state.rollback(1)
         first, *rest = before
         self._state.accept_token(first)
-        self._closing = tuple(rest)
+        self._completion = tuple(rest)
         if first != token and not self.cut_short(left + 1):
             self._cut = _Cut(len(self.tokens), len(self.tokens) + 1 + left)
         return first

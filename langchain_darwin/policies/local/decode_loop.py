@@ -7,7 +7,6 @@ model and the row store; callers reach it through a queue and wait on futures.
 from __future__ import annotations
 
 import atexit
-import functools
 import queue
 import threading
 import weakref
@@ -49,7 +48,7 @@ class DecodeLoop:
             device: Where the model is.
             make_grammars: What compiles constraints; called at the first one.
         """
-        self._grammars = functools.cache(make_grammars)
+        self._grammars = make_grammars
         self._inbox: queue.SimpleQueue[Submission | ProposalRequest | None] = queue.SimpleQueue()
         self._context_length = context_length
         self._codec = codec

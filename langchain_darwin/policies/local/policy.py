@@ -14,13 +14,13 @@ from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.inference.embedded_model import CONTEXT_LENGTH, HUB_ID
 from langchain_darwin.inference.model_files import has_xgrammar, stated_context_length
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.grammar.lazy_grammars import LazyGrammars
 from langchain_darwin.policies.job_checks import check_job, check_prefix
 from langchain_darwin.runtime.ranges import check_range
 
 if TYPE_CHECKING:
     from langchain_darwin.inference.loading import LoadedModel
     from langchain_darwin.inference.memory.rows import RowStore
-    from langchain_darwin.policies.grammar.grammars import Grammars
     from langchain_darwin.policies.local.decode_loop import DecodeLoop
 
 _loops: weakref.WeakKeyDictionary[LoadedModel, DecodeLoop] = weakref.WeakKeyDictionary()
@@ -176,16 +176,10 @@ class TransformersPolicy:
             with _lock:
                 if loaded not in _loops:
                     make = partial(_make_store, loaded.model, self.max_rows, ragged=loaded.ragged)
-                    grammars = partial(_make_grammars, loaded.tokenizer, loaded.model, loaded.end_ids)
+                    grammars = LazyGrammars(loaded.codec, loaded.model.config.get_text_config().vocab_size)
                     _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device, grammars)
                 self._loop = _loops[loaded]
         return self._loop
-
-
-def _make_grammars(tokenizer: Any, model: Any, end_ids: frozenset[int]) -> Grammars:
-    from langchain_darwin.policies.grammar.grammars import Grammars
-
-    return Grammars(tokenizer, model.config.get_text_config().vocab_size, end_ids)
 
 
 def _make_store(model: Any, max_rows: int, *, ragged: bool) -> RowStore:

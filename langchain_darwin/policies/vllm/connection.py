@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import os
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from langchain_darwin.inference.chat_codec import ChatCodec
 from langchain_darwin.inference.shared_models import SharedModels
 from langchain_darwin.policies.base import Constraint, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.grammar.lazy_grammars import LazyGrammars
 from langchain_darwin.policies.sequences import Submission, TokenSequence, open_submission
 from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
 from langchain_darwin.policies.vllm.drafts import Drafts
@@ -25,7 +25,6 @@ from langchain_darwin.runtime.background_loop import background_loop
 if TYPE_CHECKING:
     from pydantic import SecretStr
 
-    from langchain_darwin.policies.grammar.grammars import Grammars
     from langchain_darwin.policies.grammar.matcher import CompiledGrammar
 
 _T = TypeVar("_T")
@@ -80,7 +79,7 @@ class Connection:
         self.codec: ChatCodec = load_codec(address.model, str(served[0].get("root") or ""), address.tokenizer)
         self.spent = Spent()
         self._service = Service(replicas, self.codec, address.block, Drafts(), self.spent)
-        self._grammars = functools.cache(functools.partial(_make_grammars, self.codec))
+        self._grammars = LazyGrammars(self.codec, len(self.codec.tokenizer))
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
         """A constraint's grammar; a new one takes from milliseconds to seconds, a known one none."""
@@ -146,13 +145,6 @@ async def _all_of(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _make_grammars(codec: ChatCodec) -> Grammars:
-    from langchain_darwin.policies.grammar.grammars import Grammars
-
-    with codec.lock:
-        return Grammars(codec.tokenizer, len(codec.tokenizer), codec.end_ids)
 
 
 class _Process:

@@ -1,4 +1,4 @@
-"""One response in its grammar: forks, and texts that are closed because their tokens run out."""
+"""One response in its grammar: forks, and texts that are completed because their tokens run out."""
 
 from __future__ import annotations
 

@@ -4,11 +4,11 @@ import pytest
 
 pytest.importorskip("xgrammar")
 
-from tests.closing_contract import ClosingContract
 from tests.noise import Noise
+from tests.shortest_completion_contract import ShortestCompletionContract
 
 
-class TestEmbedded(ClosingContract):
+class TestEmbedded(ShortestCompletionContract):
     @pytest.fixture(scope="class")
     @classmethod
     def noise(cls):

@@ -1,6 +1,6 @@
 """Constrained texts that run out of tokens end validly, on every vocabulary: tool formats, patterns, thoughts.
 
-Inherit from `ClosingContract` and give it a `noise` fixture.
+Inherit from `ShortestCompletionContract` and give it a `noise` fixture.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ def text(noise, constraint, limit, begin=""):
 
 def shortest(noise, constraint):
     """The shortest text that is known for a grammar."""
-    return noise.text(noise.grammars.new_matcher(noise.grammars.compile(constraint)).closing())
+    return noise.text(noise.grammars.new_matcher(noise.grammars.compile(constraint)).shortest_completion())
 
 
-class ClosingContract:
-    """Tests of closing on one vocabulary.
+class ShortestCompletionContract:
+    """Tests of completions on one vocabulary.
 
     Attributes:
         limits: Tokens that a text may have, just enough for any call and more.
@@ -68,7 +68,7 @@ class ClosingContract:
 
     @pytest.mark.parametrize("written", [HERMES, QWEN_XML], ids=lambda form: form.name)
     def test_a_call_that_was_begun_freely(self, noise, written):
-        """Nothing need be called, but what was begun is closed."""
+        """No tool must be called, but a call that was begun is completed."""
         use = tool_use({"tools": TOOLS, "strict": True})
         begun = text(noise, use.constraint(written), self.few, begin="I will look.\n" + written.trigger)
         assert len(ResponseReader(written.template, TOOLS)(begun, True).tool_calls) == 1
@@ -114,5 +114,5 @@ class ClosingContract:
     def test_a_state_is_left_as_it_was(self, noise):
         matcher = noise.matcher(Constraint("regex", "ab*c"))
         matcher.accept(noise.ids("a")[0])
-        assert matcher.closing() == matcher.closing() != ()
+        assert matcher.shortest_completion() == matcher.shortest_completion() != ()
         assert not matcher.complete

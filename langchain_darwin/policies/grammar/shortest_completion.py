@@ -1,4 +1,4 @@
-"""The way from where a constrained text stands to a valid end, for texts that run out of tokens."""
+"""The few tokens that complete a constrained text, for texts that run out of tokens."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import torch
 if TYPE_CHECKING:
     from langchain_darwin.policies.base import Constraint
 
-_LONGEST_CLOSING = 512  # tokens after which a search for a closing gives up
+_LONGEST_COMPLETION = 512  # tokens after which the search gives up
 _WORD = 32  # tokens per word of a mask
 
-# What closes a structure soonest. Inside a text, where letters fit, only its own end closes; elsewhere quotes open.
+# What ends a structure soonest. Within a string, where letters fit, only its own end does; elsewhere quotes open one.
 _IN_TEXT = '"'
 _BETWEEN = ("}", "]", '"', "/")
 _LETTERS = ("q", "z")
@@ -25,12 +25,12 @@ _XML_END = "\n</parameter>"
 
 @dataclass(frozen=True, eq=False)
 class Bounds:
-    """What a closing must know of a grammar.
+    """The facts about one grammar that a completion needs.
 
     Attributes:
         usable: Int32 mask `[vocabulary / 32]` of the tokens that may be used at all.
-        ends: What ends free text and tags in it; see `tag_ends`.
-        known: Tokens found before by what is allowed, so that a search is not made twice.
+        ends: Texts that end free text and tags; see `tag_ends`.
+        known: Tokens found before, by the hash of the mask. No search is repeated.
     """
 
     usable: torch.Tensor
@@ -38,12 +38,12 @@ class Bounds:
     known: dict[int, list[int]] = field(default_factory=dict)
 
 
-class Closings:
-    """Finds closings over one vocabulary; not the shortest ones, but short.
+class ShortestCompletions:
+    """Finds short completions over one vocabulary.
 
-    It closes what is open: a string by its quote, a tag's free text by the tag's end, an object or list by its
-    bracket. Where none of these says how to go on (a number, a pattern, a choice of words), it takes the token
-    that leaves the fewest ways to go on, since what is almost determined is almost done.
+    The search is greedy, so a completion is short but not always the shortest. It closes what is open: a string by
+    its quote, a tag's free text by the tag's end, an object or list by its bracket. Elsewhere (in a number, a
+    pattern, a choice of words) it takes the token after which the fewest tokens are allowed.
 
     Args:
         pieces: Bytes of each token.
@@ -65,16 +65,16 @@ class Closings:
         self._single = [*visible, *self._blank]
 
     def find(self, matcher: Any, bounds: Bounds) -> tuple[int, ...] | None:
-        """Tokens that complete an xgrammar matcher's text, end token included; None if no way is found.
+        """Return tokens that complete an xgrammar matcher's text, end token included; None if none are found.
 
         Args:
-            matcher: Left as it is.
-            bounds: Of its grammar.
+            matcher: The matcher; its state is not changed.
+            bounds: The facts about its grammar.
         """
         state, path = matcher.fork(), list[int]()
         if state.is_terminated():
             return ()
-        while len(path) < _LONGEST_CLOSING:
+        while len(path) < _LONGEST_COMPLETION:
             if state.is_completed():
                 return (*path, *(() if self._end is None else (self._end,)))
             step = self._step(state, bounds)
@@ -84,7 +84,7 @@ class Closings:
         return None
 
     def _step(self, state: Any, bounds: Bounds) -> list[int]:
-        """The next token or tokens; none if the grammar allows none."""
+        """Return the next token or tokens; none if the grammar allows none."""
         words = self._words(state, bounds)
         if self._is_text(words):
             return self._ending(state, words, bounds) or self._narrowest(state, words, bounds)
@@ -96,7 +96,7 @@ class Closings:
         return spelled or self._narrowest(state, words, bounds)
 
     def _ending(self, state: Any, words: np.ndarray, bounds: Bounds) -> list[int]:
-        """What ends the free text that a state is in, if anything does."""
+        """Return the tokens that end the free text around a state; none if nothing does."""
         quote = [] if self._in_text is None or not _fits(words, self._in_text) else [self._in_text]
         if quote and not bounds.ends:
             return quote
@@ -111,7 +111,7 @@ class Closings:
         return bool(after.is_completed()) or not self._is_text(self._words(after, bounds))
 
     def _narrowest(self, state: Any, words: np.ndarray, bounds: Bounds) -> list[int]:
-        """Of the allowed tokens of one byte, the one after which the fewest tokens are allowed; else any token."""
+        """Return the one-byte token after which the fewest tokens are allowed; else any allowed token."""
         seen = hash(words.tobytes())
         if seen not in bounds.known:
             single = [token for token in self._single if _fits(words, token)]
@@ -120,7 +120,7 @@ class Closings:
         return bounds.known[seen]
 
     def _rank(self, state: Any, words: np.ndarray, token: int, bounds: Bounds) -> tuple[bool, bool, int]:
-        """What speaks against a token: that it changes nothing, is white space, or leaves much that is allowed."""
+        """Rank a token, best first: it changes the mask, is no white space, allows few tokens after it."""
         after = state.fork()
         after.accept_token(token)
         if after.is_completed():
@@ -130,12 +130,15 @@ class Closings:
         return np.array_equal(allowed, words), token in self._blank, width
 
     def _any_token(self, words: np.ndarray) -> list[int]:
-        """The first token that a mask allows; none if it allows none."""
+        """Return the first token that a mask allows; none if it allows none."""
         allowed = np.unpackbits(words.view(np.uint8), bitorder="little")[: self._size]
         return [int(allowed.argmax())] if allowed.any() else []
 
     def _words(self, state: Any, bounds: Bounds) -> np.ndarray:
-        """The mask of a state. In numpy: torch hands sums this small to its threads, which costs more than they do."""
+        """Return the mask of a state.
+
+        In numpy: torch hands sums this small to its threads, which takes longer than the sums.
+        """
         bits = self._new_mask()
         state.fill_next_token_bitmask(bits, 0)
         words: np.ndarray = bits[0].numpy() & bounds.usable.numpy()
@@ -145,12 +148,12 @@ class Closings:
         return bool(self._letters) and all(_fits(words, letter) for letter in self._letters)
 
     def _beginnings(self, text: bytes) -> Iterator[int]:
-        """Tokens that a text may begin with, the longest first."""
+        """Yield tokens that a text may begin with, the longest first."""
         found = (self._ids.get(text[:length]) for length in range(min(len(text), self._longest), 0, -1))
         return (token for token in found if token is not None)
 
     def _spell(self, text: str) -> list[int]:
-        """A text in tokens, each as long as possible; none if that fails."""
+        """Return a text in tokens, each as long as possible; none if that fails."""
         rest, tokens = text.encode(), list[int]()
         while rest:
             length, token = self._longest_beginning(rest)
@@ -166,7 +169,7 @@ class Closings:
 
 
 def tag_ends(constraint: Constraint) -> tuple[str, ...]:
-    """What ends the tags of a constraint, and parameters written as XML; innermost first."""
+    """Return the texts that end the tags of a constraint, and parameters written as XML; innermost first."""
     if constraint.kind != "structural_tag":
         return ()
     return tuple(dict.fromkeys(_ends(json.loads(constraint.grammar))))
@@ -178,7 +181,7 @@ def _ends(form: Any) -> Iterator[str]:
             yield from _ends(each)
     if not isinstance(form, dict):
         return
-    if form.get("type") == "json_schema":  # what stands in a schema is no form
+    if form.get("type") == "json_schema":  # a schema holds no forms
         yield from [_XML_END] if form.get("style") == "qwen_xml" else []
         return
     for each in form.values():
@@ -188,7 +191,7 @@ def _ends(form: Any) -> Iterator[str]:
 
 
 def _takes(state: Any, way: Sequence[int]) -> bool:
-    """Whether a matcher accepts these tokens; it stands after them then."""
+    """Return True if a matcher accepts these tokens; its state is after them then."""
     return all(map(state.accept_token, way))
 
 
@@ -197,5 +200,5 @@ def _fits(words: np.ndarray, token: int) -> bool:
 
 
 def _visible(piece: bytes) -> bool:
-    """Whether a byte is visible ASCII; a backslash would only begin something longer."""
+    """Return True for a byte of visible ASCII; a backslash would only begin something longer."""
     return piece != b"\\" and 32 < piece[0] < 127

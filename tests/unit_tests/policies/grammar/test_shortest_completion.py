@@ -7,12 +7,12 @@ pytest.importorskip("xgrammar")
 from langchain_darwin.dialects.formats import HERMES, QWEN_XML
 from langchain_darwin.dialects.tool_use import tool_use
 from langchain_darwin.policies.base import Constraint
-from langchain_darwin.policies.grammar.closing import tag_ends
-from tests.closing_contract import TOOLS, ClosingContract
+from langchain_darwin.policies.grammar.shortest_completion import tag_ends
 from tests.noise import Noise
+from tests.shortest_completion_contract import TOOLS, ShortestCompletionContract
 
 
-class TestTiny(ClosingContract):
+class TestTiny(ShortestCompletionContract):
     limits = (140,)  # its tokens are single letters, or little more
     few = 160
 
