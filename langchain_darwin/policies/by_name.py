@@ -1,4 +1,4 @@
-"""A model's name as users write it, made a policy."""
+"""A policy from a model's name as users write it."""
 
 from __future__ import annotations
 

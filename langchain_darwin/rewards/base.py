@@ -18,11 +18,14 @@ from langchain_darwin.errors import RewardError
 from langchain_darwin.rewards.calls import awaitable, is_async, start
 from langchain_darwin.rewards.checks import blame, checked, too_slow
 from langchain_darwin.runtime.fingerprints import identity_of
+from langchain_darwin.runtime.http_retries import retry_wait
 from langchain_darwin.runtime.ranges import check_range
 
 if TYPE_CHECKING:
     import tenacity
     from langchain_core.messages import AIMessage, BaseMessage
+
+_LONGEST_WAIT = 10.0  # seconds between two calls of a reward that failed
 
 JudgeFunction: TypeAlias = Callable[[list["BaseMessage"], list["AIMessage"]], Any]
 """A reward as users write it: the conversation and several answers in, one number per answer out.
@@ -180,7 +183,7 @@ class Reward:
         """Arguments for tenacity: full jitter, up to 0.5 s at first; no wait reaches past the deadline."""
         import tenacity
 
-        jitter = tenacity.wait_random_exponential(multiplier=0.5, max=10)
+        patient = retry_wait(_LONGEST_WAIT)
 
         def left() -> float:
             return math.inf if deadline is None else deadline - time.monotonic()
@@ -189,7 +192,7 @@ class Reward:
             return state.attempt_number > self.retries or left() <= 0
 
         def wait(state: tenacity.RetryCallState) -> float:
-            return max(0.0, min(jitter(state), left()))
+            return max(0.0, min(patient(state), left()))
 
         return {
             "stop": stop,

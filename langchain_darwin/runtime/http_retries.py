@@ -1,13 +1,14 @@
-"""When a request is worth repeating, how long to wait before, and how many may be under way."""
+"""HTTP retries: which requests are repeated, the waits between tries, and limits to requests under way."""
 
 from __future__ import annotations
 
 import asyncio
 import email.utils
+import sys
 import threading
 import time
 import weakref
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -65,18 +66,17 @@ def answered(response: httpx.Response) -> httpx.Response:
 
 
 def is_passing(error: BaseException, longest_wait: float = float("inf")) -> bool:
-    """Whether the same request may succeed after `longest_wait` seconds at most."""
-    import httpx
-
+    """Return True if the same request may succeed after `longest_wait` seconds at most."""
     if isinstance(error, Refusal):
         return error.passing and (error.retry_after or 0.0) <= longest_wait
-    if isinstance(error, httpx.UnsupportedProtocol):
-        return False
-    return isinstance(error, httpx.TransportError | BrokenAnswer)
+    httpx = sys.modules.get("httpx")  # its errors exist only where it was imported
+    if httpx is None or isinstance(error, BrokenAnswer):
+        return isinstance(error, BrokenAnswer)
+    return isinstance(error, httpx.TransportError) and not isinstance(error, httpx.UnsupportedProtocol)
 
 
-def retry_rules(retries: int, longest_wait: float) -> dict[str, Any]:
-    """Arguments for tenacity: full jitter from 0.5 s on, doubling, and never before `Retry-After`."""
+def retry_wait(longest_wait: float) -> Callable[[tenacity.RetryCallState], float]:
+    """Return the seconds between two tries: full jitter from 0.5 s on, doubling, and never before `Retry-After`."""
     import tenacity
 
     jitter = tenacity.wait_random_exponential(multiplier=0.5, max=longest_wait)
@@ -85,9 +85,16 @@ def retry_rules(retries: int, longest_wait: float) -> dict[str, Any]:
         error = state.outcome.exception() if state.outcome else None
         return max(jitter(state), getattr(error, "retry_after", None) or 0.0)
 
+    return wait
+
+
+def retry_rules(retries: int, longest_wait: float) -> dict[str, Any]:
+    """Return arguments for tenacity: `retries` repetitions of requests that may succeed later."""
+    import tenacity
+
     return {
         "stop": tenacity.stop_after_attempt(retries + 1),
-        "wait": wait,
+        "wait": retry_wait(longest_wait),
         "retry": tenacity.retry_if_exception(partial(is_passing, longest_wait=longest_wait)),
         "reraise": True,
     }
@@ -115,7 +122,7 @@ class Gates:
 
 
 def _seconds(retry_after: str | None) -> float | None:
-    """Seconds that a `Retry-After` header asks for: a number, or a date."""
+    """Seconds that a `Retry-After` header asks for, as a number or a date."""
     if retry_after is None:
         return None
     try:

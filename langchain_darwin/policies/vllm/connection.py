@@ -1,4 +1,4 @@
-"""What policies of one served model share: its servers, its tokenizer, and what was drawn in advance."""
+"""The parts that policies of one served model share: its servers, its tokenizer, tokens drawn in advance."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from langchain_darwin.policies.base import Constraint, Growth, Job, OnTokens, Pr
 from langchain_darwin.policies.grammar.lazy_grammars import LazyGrammars
 from langchain_darwin.policies.sequences import Submission, TokenSequence, open_submission
 from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
-from langchain_darwin.policies.vllm.drafts import Drafts
+from langchain_darwin.policies.vllm.prefetched import PrefetchedTokens
 from langchain_darwin.policies.vllm.replicas import Replicas, name_of
 from langchain_darwin.policies.vllm.requests import Piece, proposal_body
 from langchain_darwin.policies.vllm.server import Server
@@ -32,7 +32,7 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True)
 class Address:
-    """How a served model is reached; the settings of `VLLMPolicy`, documented there."""
+    """The settings of `VLLMPolicy`, documented there."""
 
     base_urls: tuple[str, ...]
     model: str
@@ -78,7 +78,7 @@ class Connection:
         self.context_length = min(int(each["max_model_len"]) for each in served)
         self.codec: ChatCodec = load_codec(address.model, str(served[0].get("root") or ""), address.tokenizer)
         self.spent = Spent()
-        self._service = Service(replicas, self.codec, address.block, Drafts(), self.spent)
+        self._service = Service(replicas, self.codec, address.block, PrefetchedTokens(), self.spent)
         self._grammars = LazyGrammars(self.codec, len(self.codec.tokenizer))
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
@@ -137,7 +137,7 @@ class _Candidates:
 
 
 async def _all_of(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
-    """All results in order. The first failure, or being cancelled, ends all of it before it is told."""
+    """Return all results in order. The first failure, or being cancelled, ends all of the work first."""
     tasks = [asyncio.ensure_future(each) for each in work]
     try:
         return await asyncio.gather(*tasks)

@@ -1,8 +1,8 @@
 """Texts that grow on a server: drafted there, checked and ended here.
 
-A server's random stream begins anew with each request. So that two short continuations equal one long one, a text is
-drafted in blocks that end at fixed indices of the response, each from a seed made of the text's key and the index at
-which the request begins; what a draft has beyond what was asked for is kept for the next continuation (`Drafts`).
+A server's random stream starts again with each request. So that two short continuations equal one long one, a text is
+drafted in blocks that end at fixed indices of the response. Each block has a seed made of the text's key and the index
+at which its request begins. Tokens beyond what was asked for are kept for the next continuation (`PrefetchedTokens`).
 
 A grammar is followed by letting the server draft freely and taking the draft up to the first token that the grammar
 refuses; that token alone is drawn again among those allowed. A token t of probability p(t), Z being the probability of
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from langchain_darwin.errors import InvalidRequestError, PolicyError
 from langchain_darwin.policies.base import Codec
 from langchain_darwin.policies.sequences import TokenSequence
-from langchain_darwin.policies.vllm.drafts import Drafts, Drawn
+from langchain_darwin.policies.vllm.prefetched import Drawn, PrefetchedTokens
 from langchain_darwin.policies.vllm.replicas import Reader, Replicas, name_of
 from langchain_darwin.policies.vllm.requests import Body, Piece, draft_body, forced_body, request_seed
 
@@ -34,7 +34,7 @@ class Diverged(Exception):
 
 @dataclass
 class Spent:
-    """What servers did for a policy.
+    """The work of servers for a policy.
 
     Attributes:
         requests: Completions asked for, repetitions not counted.
@@ -50,20 +50,20 @@ class Spent:
 
 @dataclass(frozen=True, eq=False)
 class Service:
-    """What texts of one model share.
+    """The parts that texts of one model share.
 
     Attributes:
         replicas: The servers.
         codec: The model's tokenizer.
         block: Indices of a response that are multiples of this end a draft.
-        drafts: Memory of what was drawn in advance.
+        prefetched: Tokens that were drawn in advance.
         spent: What the servers did.
     """
 
     replicas: Replicas
     codec: Codec
     block: int
-    drafts: Drafts
+    prefetched: PrefetchedTokens
     spent: Spent
 
 
@@ -71,7 +71,7 @@ class RemoteSequence:
     """One text that grows on a server."""
 
     def __init__(self, text: TokenSequence, service: Service, grammars: Grammars | None) -> None:
-        """Where `text` stands.
+        """Go on with `text`.
 
         Args:
             text: Not done yet.
@@ -103,9 +103,9 @@ class RemoteSequence:
             text.finish, text.done = "timeout", True
 
     async def _grow(self) -> None:
-        text, drafts = self._text, self._service.drafts
+        text, prefetched = self._text, self._service.prefetched
         if not self._greedy:
-            self._drawn.extend(drafts.get(text.job, text.job.prefix))
+            self._drawn.extend(prefetched.get(text.job, text.job.prefix))
         while not text.done:
             if self._wanted:
                 await self._force()
@@ -114,7 +114,7 @@ class RemoteSequence:
             else:
                 await self._draft()
         if text.finish is None and not self._greedy:
-            drafts.keep(text.job, (*text.job.prefix, *text.new), tuple(self._drawn))
+            prefetched.keep(text.job, (*text.job.prefix, *text.new), tuple(self._drawn))
 
     # ---- what a server is asked
 
@@ -161,7 +161,7 @@ class RemoteSequence:
     # ---- what it answers
 
     def receive(self, drawn: Drawn) -> bool:
-        """A token of a draft; whether more of the draft is wanted."""
+        """Take a token of a draft; return True if more of the draft is wanted."""
         self._drawn.append(drawn)
         if not self._text.done and not self._wanted:
             self.consume()
@@ -184,7 +184,7 @@ class RemoteSequence:
             self._text.cost = (length - reused, reused)
 
     def _allows(self, token: int) -> bool:
-        """Whether the grammar allows a token; if not, `_wanted` is what it allows.
+        """Return True if the grammar allows a token; else set `_wanted` to the tokens that it allows.
 
         Raises:
             InvalidRequestError: It allows none.
@@ -200,7 +200,7 @@ class RemoteSequence:
         return False
 
     def _follow(self, token: int) -> bool:
-        """Tell the grammar of a token; False if the text must be closed now, with the token that is then wanted."""
+        """Tell the grammar of a token; return False if the text must be closed now, with the token in `_wanted`."""
         matcher = self._text.matcher
         if matcher is None:
             return True

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from langchain_darwin.policies.vllm.drafting import Spent
 
 SCHEMES = ("vllm+http://", "vllm+https://")
-"""What the address of a model on a vLLM server begins with."""
+"""Beginnings of the address of a model on a vLLM server."""
 
 _LONGER = ", or start the server with a larger --max-model-len"
 _MOST_AMONG = 128  # token ids whose log-probabilities a server gives at a time
@@ -137,11 +137,11 @@ class VLLMPolicy:
 
     @property
     def spent(self) -> Spent:
-        """What the servers did so far for all policies that share these connections."""
+        """The servers' work so far for all policies that share these connections."""
         return self._connected().spent
 
     def identity(self) -> Mapping[str, Any]:
-        """What tells this policy from others with different outputs."""
+        """Facts that distinguish this policy from others with different outputs."""
         return {
             "model": self.model,
             "base_urls": list(self.base_urls),
@@ -150,7 +150,7 @@ class VLLMPolicy:
         }
 
     def profile(self) -> Mapping[str, Any]:
-        """What is known for LangChain's `ModelProfile` without asking the server."""
+        """Facts for LangChain's `ModelProfile` that are known without asking the server."""
         enforces = has_xgrammar()
         known = {"tool_choice": enforces, "structured_output": enforces}
         return known if self._connection is None else {"max_input_tokens": self.context_length, **known}

@@ -1,4 +1,4 @@
-"""What a server refuses, or does not answer, as errors that name the way out."""
+"""Errors for requests that a server refuses or does not answer; each names the way out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers of one model: which of them is asked, when to ask again, and what is left to say when none answers."""
+"""Servers of one model: which of them is asked, when to ask again, and the error when none answers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 _LONGEST_WAIT = 20.0  # seconds between two tries
-_FIRST_TRIES = 2  # repetitions of the very first request: who mistyped an address should not wait a minute
+_FIRST_TRIES = 2  # repetitions of the very first request: a mistyped address should be an error at once
 _SHORTEST_AVOIDANCE = 5.0  # seconds that a server that failed is not asked; doubled with each failure in a row
 _LONGEST_AVOIDANCE = 60.0
 _KEPT_HOMES = 8192  # prompts
@@ -31,14 +31,14 @@ _log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """Who reads an answer, from its beginning each time that the request is repeated."""
+    """A reader of answers, from the beginning each time that the request is repeated."""
 
     def begin(self) -> None:
         """The answer begins."""
         ...
 
     def take(self, piece: Piece) -> bool:
-        """Read a piece; whether more is wanted."""
+        """Read a piece; return True if more is wanted."""
         ...
 
 
@@ -81,7 +81,7 @@ class Replicas:
         await self._ask(ask, lambda: self._choose(home), self._max_retries)
 
     async def served(self) -> list[dict[str, Any]]:
-        """How each server that answers describes the model; at least one.
+        """Return the model's description by each server that answers; at least one.
 
         Raises:
             ModelNotFound: A server does not serve it.
@@ -146,7 +146,7 @@ class Replicas:
         return {**rules, "wait": wait, "stop": tenacity.stop_after_attempt(tries + 1 + others)}
 
     def _choose(self, home: bytes) -> Server:
-        """Where texts of a prompt go: where they went before, unless that server is down."""
+        """Return the server for texts of a prompt: the one they went to before, unless it is down."""
         server = self._homes.get(home)
         if server is None or not _is_up(server):
             up = [each for each in self.servers if _is_up(each)]

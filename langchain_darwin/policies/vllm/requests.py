@@ -1,4 +1,4 @@
-"""What a vLLM server's completions endpoint is sent, and what its answers say. Pure: no input or output."""
+"""Requests to a vLLM server's completions endpoint, and its answers. Pure: no input or output."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def request_seed(key: int, index: int, *, again: bool = False) -> int:
 
 
 def read_line(line: str) -> Piece | None:
-    """What a line of a stream of server-sent events says; None for lines that say nothing.
+    """Read a line of a stream of server-sent events; None for lines that say nothing.
 
     Raises:
         Refusal: The server says that it failed.
@@ -134,7 +134,7 @@ def read_line(line: str) -> Piece | None:
 
 
 def is_done(line: str) -> bool:
-    """Whether a line ends a stream of server-sent events."""
+    """Return True if a line ends a stream of server-sent events."""
     return line.startswith("data:") and line[5:].strip() == "[DONE]"
 
 

@@ -78,7 +78,7 @@ class Server:
             await client.aclose()
 
     async def models(self) -> list[dict[str, Any]]:
-        """What it serves: `id`, `root` and `max_model_len` of each model.
+        """Return `id`, `root` and `max_model_len` of each model that it serves.
 
         Raises:
             Refusal: It answered, but with an error.
@@ -144,7 +144,7 @@ async def _complete(client: httpx.AsyncClient, body: Body, take: Take, at_once: 
 
 
 class _Answer:
-    """What has been read of one answer."""
+    """The part of one answer that has been read."""
 
     def __init__(self, most: int) -> None:
         self.pieces: list[Piece] = []
@@ -153,7 +153,7 @@ class _Answer:
         self._done = False
 
     def read(self, line: str) -> Piece | None:
-        """What a line adds."""
+        """Read a line; return the piece that it adds, if any."""
         if is_done(line):
             self._done = True
             return None

@@ -39,7 +39,7 @@ def load_codec(model: str, root: str, tokenizer: str | None) -> ChatCodec:
 
 
 def _sources(model: str, root: str) -> Iterator[str]:
-    """Where to look, files on this machine first."""
+    """Folders and hub ids to try, files on this machine first."""
     for name in (root, model):
         if name and model_folder(name) is not None:
             yield name
@@ -70,7 +70,7 @@ def _end_ids(source: str, files: Any, tokenizer: Any) -> frozenset[int]:
 
 
 def _stated_end(source: str, files: Any) -> Any:
-    """What the generation config says, else the model's; None where there is neither."""
+    """End ids of the generation config, else of the model's config; None where there is neither."""
     from transformers import GenerationConfig
 
     try:

@@ -11,7 +11,7 @@ from langchain_darwin.errors import PolicyError
 from langchain_darwin.policies.base import Job, Sampling
 from langchain_darwin.policies.sequences import Submission, open_sequence
 from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
-from langchain_darwin.policies.vllm.drafts import Drafts
+from langchain_darwin.policies.vllm.prefetched import PrefetchedTokens
 from langchain_darwin.policies.vllm.requests import Piece
 from langchain_darwin.testing.word_codec import WordCodec
 
@@ -63,7 +63,7 @@ def servers():
 
 @pytest.fixture
 def service(servers):
-    return Service(servers, CODEC, 8, Drafts(), Spent())
+    return Service(servers, CODEC, 8, PrefetchedTokens(), Spent())
 
 
 def job(written=(), **changes):
@@ -95,7 +95,7 @@ async def test_drafts_end_at_multiples_of_the_block(service, servers):
 @pytest.mark.parametrize("steps", [(1,), (7,), (8,), (9,), (3, 3, 3, 3, 3), (8, 8), (1,) * 19])
 async def test_however_it_is_cut_the_text_is_the_same(service, servers, steps):
     whole = (await grow(service, job())).tokens
-    apart = Service(servers, CODEC, 8, Drafts(), Spent())
+    apart = Service(servers, CODEC, 8, PrefetchedTokens(), Spent())
     assert await grow_in_steps(apart, steps) == whole
     assert servers.asked[3:] == [(0, 8), (8, 8), (16, 4)]
     assert apart.spent == Spent(requests=3, drawn=20, taken=20)
@@ -117,7 +117,7 @@ async def test_greedy_texts_ask_for_what_they_need(service, servers):
     greedy = replace(SAMPLING, temperature=0)
     await grow_in_steps(service, (5, 10), sampling=greedy)
     assert servers.asked == [(0, 5), (5, 10), (15, 5)]
-    assert len(service.drafts) == 0
+    assert len(service.prefetched) == 0
 
 
 async def test_a_stop_string_ends_the_text_and_its_draft(service, servers):

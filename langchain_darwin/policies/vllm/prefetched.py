@@ -1,4 +1,4 @@
-"""Tokens that a server drew beyond what was asked for, kept for whoever goes on with the same text."""
+"""Tokens that a server drew beyond what was asked for, kept for the next continuation of the same text."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Drawn: TypeAlias = tuple[int, float]
 _KEPT = 8192  # texts; each takes about a kilobyte
 
 
-class Drafts:
+class PrefetchedTokens:
     """The rest of each draft, by text and by how it is drawn; the latest `kept` of them. Safe in any thread."""
 
     def __init__(self, kept: int = _KEPT) -> None:
@@ -30,7 +30,7 @@ class Drafts:
         return len(self._rests)
 
     def get(self, job: Job, text: Sequence[int]) -> tuple[Drawn, ...]:
-        """What was drawn already after `text`, the tokens of prompt and response; empty if nothing was."""
+        """Return the tokens drawn already after `text`, the tokens of prompt and response; empty if there are none."""
         name = _name(job, text)
         with self._lock:
             if name not in self._rests:
@@ -39,7 +39,7 @@ class Drafts:
             return self._rests[name]
 
     def keep(self, job: Job, text: Sequence[int], rest: Sequence[Drawn]) -> None:
-        """Remember what was drawn after `text`."""
+        """Remember the tokens drawn after `text`."""
         if not rest:
             return
         name = _name(job, text)
@@ -51,7 +51,7 @@ class Drafts:
 
 
 def _name(job: Job, text: Sequence[int]) -> bytes:
-    """Of a text, and of everything that its next draws depend on."""
+    """A name for a text and everything that its next draws depend on."""
     drawn = hashlib.blake2b(repr((job.key, job.start, job.sampling)).encode(), digest_size=16)
     drawn.update(array("q", text).tobytes())
     return drawn.digest()
