@@ -23,6 +23,7 @@ from langchain_darwin.evaluation.datasets.prompts import load_prompts
 from langchain_darwin.policies.local.policy import TransformersPolicy
 from langchain_darwin.rewards import PreferenceReward, as_reward, fit_preference_reward
 from langchain_darwin.rewards.models.preference import read_pairs
+from langchain_darwin.search.base import Event, Finished
 
 AT = (8, 16, 24, 40, 80, 120)
 AT_ONCE = 4  # questions; 64 rows are decoded at once
@@ -70,7 +71,7 @@ def at_end(data):
 
 
 def report(name, questions, answers, decode, reward, gold):
-    found = {"reward": [], "gold": []}
+    found: dict[str, list[list[float]]] = {"reward": [], "gold": []}
     for question, beams in zip(questions, answers, strict=True):
         by_reward, by_gold = foresight(question, beams, decode, reward, gold)
         found["reward"].append(by_reward)
@@ -96,7 +97,7 @@ def foresight(question, beams, decode, reward, gold):
 
 def sample(question, policy, options):
     """Finished beams of plain sampling."""
-    events = []
+    events: list[Event] = []
     model = ChatDarwin(
         model=policy,
         reward=lambda _, responses: [0.0] * len(responses),
@@ -106,7 +107,8 @@ def sample(question, policy, options):
         on_search_event=events.append,
     )
     model.invoke(question)
-    return events[-1].outcome.beams
+    [finished] = [event for event in events if isinstance(event, Finished)]
+    return finished.outcome.beams
 
 
 def correlation(a, b):

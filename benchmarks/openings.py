@@ -34,7 +34,7 @@ def main():
 
 def answers(records):
     """All texts of each search of the last plan, those of the pool first."""
-    texts = defaultdict(list)
+    texts: dict[str, list[str]] = defaultdict(list)
     names = {POOL: "one plain sample", **{digest: label for label, digest in records.plan.searches.items()}}
     wanted = set(records.plan.keys())
     for digest, name in names.items():

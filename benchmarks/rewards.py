@@ -77,7 +77,7 @@ def main():
 
 
 def measure(reward, codec, options):
-    times = [[], []]
+    times: tuple[list[float], list[float]] = ([], [])
     for repeat in range(options.repeats + 1):
         question = [HumanMessage(f"Reader {repeat} asks: what happened at the lighthouse?")]
         for at, tokens in enumerate((80, 120)):

@@ -31,7 +31,8 @@ def main() -> None:
     model = ChatDarwin(model=options.model, reward=lambda _, responses: [0.0] * len(responses), max_tokens=1, seed=0)
     search = Darwin(beams=len(ANGLES) + 1)
     kinds: Counter[str] = Counter()
-    tokens, seconds = Counter(), 0.0
+    tokens: Counter[str] = Counter()
+    seconds = 0.0
     for instruction in (prompt.turns[0] for prompt in load_prompts(options.prompts).prompts[: options.limit]):
         for event in events_of(model, search, instruction):
             if isinstance(event, Mutated):

@@ -23,6 +23,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from urllib.parse import urlsplit
 
@@ -61,7 +62,7 @@ def requests_table(case: Case, count: int) -> list[str]:
         policy = case.policy(url)
         policy.submit([job(prompt, -1)]).result()  # connects, reads the tokenizer
         busy = -time.process_time()
-        single = [seconds(lambda key=key: policy.submit([job(prompt, key)]).result()) for key in range(count)]
+        single = [seconds(partial(answered, policy, job(prompt, key))) for key in range(count)]
         busy += time.process_time()
         jobs = [job(prompt, key) for key in range(count, 2 * count)]
         together = seconds(lambda: policy.submit(jobs).result())
@@ -86,6 +87,10 @@ def request(case: Case) -> tuple[tuple[int, ...], dict[str, object]]:
 
 def job(prompt: tuple[int, ...], key: int) -> Job:
     return Job(prompt, len(prompt), SAMPLING, key)
+
+
+def answered(policy: VLLMPolicy, one: Job) -> None:
+    policy.submit([one]).result()
 
 
 def seconds(act: Callable[[], object]) -> float:
@@ -141,7 +146,7 @@ def searches_table(case: Case, beams: int, tokens: int, runs: int) -> list[str]:
     took: dict[str, list[float]] = {name: [] for name in methods}
     for run in range(runs):
         for place, (name, ask) in enumerate(methods.items()):
-            took[name].append(seconds(lambda ask=ask, seed=3 * run + place: ask(seed)))
+            took[name].append(seconds(partial(ask, 3 * run + place)))
     medians = {name: statistics.median(each) for name, each in took.items()}
     base = next(iter(medians.values()))
     rows = [

@@ -166,7 +166,7 @@ def run_plain(case: dict[str, Any]) -> dict[str, Any]:
     from published_loop import PublishedLoop
 
     model, tokenizer = plain_model(case["dtype"])
-    judge = slow if case["reward"] == "latency" else free
+    judge: Callable[[Sequence[str]], list[float]] = slow if case["reward"] == "latency" else free
     if case["reward"] == "model":
         judge = full_scores()
     period = case["tokens"] if case["method"] == "generate" else PERIOD
@@ -254,14 +254,14 @@ def summary(case: dict[str, Any], runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    heads = ("beams", "tokens", "prompts", "reward", "method", "seconds", "min-max", "tok/s", "prefilled", "decoded")
-    heads = (*heads, "reward tokens", "first text s", "MiB")
+    heads = ["beams", "tokens", "prompts", "reward", "method", "seconds", "min-max", "tok/s", "prefilled", "decoded"]
+    heads += ["reward tokens", "first text s", "MiB"]
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for row in rows:
-        cells = (row["beams"], row["tokens"], row["prompts"], row["reward"], row["method"], f"{row['seconds']:.1f}")
-        cells = (*cells, f"{row['min']:.1f}-{row['max']:.1f}", f"{row['tokens_per_second']:.1f}", row["prefilled"])
+        cells = [row["beams"], row["tokens"], row["prompts"], row["reward"], row["method"], f"{row['seconds']:.1f}"]
+        cells += [f"{row['min']:.1f}-{row['max']:.1f}", f"{row['tokens_per_second']:.1f}", row["prefilled"]]
         first = "" if row["first_token"] is None else f"{row['first_token']:.1f}"
-        cells = (*cells, row["decoded"], row["reward_tokens"] or "", first, row["memory_mib"])
+        cells += [row["decoded"], row["reward_tokens"] or "", first, row["memory_mib"]]
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
 

@@ -27,7 +27,7 @@ def measure_all(measure, policy, searches, tokens, repeats):
     """
     numbers = itertools.count(100)
     measure(policy, BestOfN(n=5), PROMPTS[0], 8, seed=0)  # loads the model
-    runs = {name: [] for name in searches}
+    runs: dict[str, list] = {name: [] for name in searches}
     for repeat, prompt in itertools.product(range(repeats), PROMPTS):
         for name, search in searches.items():
             question = f"For reader {next(numbers)}, please do this. {prompt}"

@@ -1,8 +1,10 @@
 """An agent with a tool: calls are searched for as answers are. Needs `pip install 'langchain-darwin[tools,agents]'`."""
 
+from typing import Any
+
 from langchain.agents import create_agent
-from langchain.agents.middleware import wrap_model_call
-from langchain_core.messages import ToolMessage
+from langchain.agents.middleware import AgentMiddleware, wrap_model_call
+from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
 from langchain_darwin import BestOfN, ChatDarwin
@@ -31,11 +33,12 @@ def says_the_number(messages, responses):
 
 
 model = ChatDarwin(reward=says_the_number, search=BestOfN(n=6), max_tokens=60, seed=7)
-agent = create_agent(model, [population], middleware=[look_it_up_first, SearchMiddleware(step=BestOfN(n=4))])
+middleware: list[AgentMiddleware[Any, Any, Any]] = [look_it_up_first, SearchMiddleware(step=BestOfN(n=4))]
+agent = create_agent(model, [population], middleware=middleware)
 
 if __name__ == "__main__":
     question = "How many people live in Norway?"
-    state = agent.invoke({"messages": [("user", question)]}, {"recursion_limit": 12})
+    state = agent.invoke({"messages": [HumanMessage(question)]}, {"recursion_limit": 12})
     for message in state["messages"]:
         message.pretty_print()
     for step in state["darwin"]:

@@ -1,6 +1,7 @@
 """A stream with progress: what the search does on one channel, what is certain of the answer on the other."""
 
 import asyncio
+from typing import Any
 
 from langchain_darwin import ChatDarwin
 from langchain_darwin.search import Particles
@@ -16,11 +17,12 @@ model = ChatDarwin(reward=varied, search=Particles(n=4, period=8, temperature=0.
 
 async def main(question):
     async for event in model.astream_events(question, version="v2"):
-        if event["event"] == "on_custom_event" and event["data"]["event"] == "scored":
-            rewards = event["data"]["rewards"].values()
+        data: Any = event["data"]
+        if event["event"] == "on_custom_event" and data["event"] == "scored":
+            rewards = data["rewards"].values()
             print(f"\n[best of {len(rewards)}: {max(rewards):.2f}]", end=" ")
         elif event["event"] == "on_chat_model_stream":
-            print(event["data"]["chunk"].text, end="", flush=True)
+            print(data["chunk"].text, end="", flush=True)
     print()
 
 

@@ -79,7 +79,8 @@ class VLLMServer:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        process.stdin.close()
+        if process.stdin is not None:
+            process.stdin.close()
         while self._listens():
             time.sleep(0.02)
 
