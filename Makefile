@@ -9,7 +9,6 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-INTEGRATION := $(wildcard tests/integration_tests)
 PYTEST_ARGS ?=
 
 # The vLLM server has an environment of its own; VLLM_PYTHON names the Python of one that is there already.
@@ -52,10 +51,22 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## Run the search on the embedded model, beside the model's plain answer
 	@$(BIN)/langchain-darwin demo
 
+# The embedded model is loaded once a worker. `make test` leaves out tests that are marked as slow; `make check` runs all.
+UNIT = HF_HUB_OFFLINE=1 $(BIN)/pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses 2
+EMBEDDED = VLLM_PYTHON= HF_HUB_OFFLINE=1 $(BIN)/pytest tests/integration_tests --numprocesses 2
+
 .PHONY: test
-test: $(STAMP)  ## Run the tests: unit tests without network, then those on the embedded model
-	HF_HUB_OFFLINE=1 $(BIN)/pytest tests/unit_tests --disable-socket --allow-unix-socket --numprocesses 2 $(PYTEST_ARGS)
-	$(if $(INTEGRATION),VLLM_PYTHON= HF_HUB_OFFLINE=1 $(BIN)/pytest tests/integration_tests $(PYTEST_ARGS))
+test: $(STAMP)  ## Run the unit tests without network, then the quick tests on the embedded model
+	$(UNIT) -m "not slow" $(PYTEST_ARGS)
+	$(EMBEDDED) -m "not slow" $(PYTEST_ARGS)
+
+.PHONY: test-unit
+test-unit: $(STAMP)  ## Run all unit tests, with the floor of branch coverage
+	$(UNIT) --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+
+.PHONY: test-embedded
+test-embedded: $(STAMP)  ## Run all tests on the embedded model
+	$(EMBEDDED) $(PYTEST_ARGS)
 
 .PHONY: vllm-venv
 vllm-venv: $(VLLM_STAMP)  ## Install a vLLM server for CPUs into .venv-vllm
@@ -96,8 +107,11 @@ types: $(STAMP)  ## Check the types
 imports: $(STAMP)  ## Check that imports go one way only
 	$(BIN)/lint-imports
 
+.PHONY: check-local
+check-local: lint types imports api test-unit test-embedded  ## Everything but vLLM
+
 .PHONY: check
-check: lint types imports test test-vllm  ## Everything a change must pass
+check: check-local test-vllm  ## Everything a change must pass
 
 .PHONY: bench
 bench: $(STAMP)  ## Time the searches beside the published loop and plain sampling (half an hour; BENCH_ARGS)
