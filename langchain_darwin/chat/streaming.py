@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from langchain_darwin.runtime.prefixes import shared_length
+from langchain_darwin.runtime.prefixes import settled, shared_length
 from langchain_darwin.search.base import Beam, Event, Grown, GrowthStarted, Scored, TokensDrawn, ranked
 
 
@@ -67,7 +67,8 @@ class CommittedText:
         if shared <= self._shared:
             return ""
         self._shared = shared
-        certain = self._certain(self.text(replace(candidates[0], tokens=candidates[0].tokens[:shared])))
+        text = self.text(replace(candidates[0], tokens=candidates[0].tokens[:shared]))
+        certain = settled(text, self.stop)
         added = certain[len(self.committed) :]
         self.committed += added
         return added
@@ -76,12 +77,3 @@ class CommittedText:
         """Finished beams that may still win: the best one judged, and all that are not judged yet."""
         judged = [beam for beam in self._done.values() if beam.reward is not None]
         return ranked(judged)[:1] + [beam for beam in self._done.values() if beam.reward is None]
-
-    def _certain(self, text: str) -> str:
-        """The text less an ending that more tokens may turn into a stop string."""
-        longest = max(map(len, self.stop), default=1)
-        hold = next((n for n in range(min(longest - 1, len(text)), 0, -1) if self._begins_stop(text[-n:])), 0)
-        return text[: len(text) - hold]
-
-    def _begins_stop(self, ending: str) -> bool:
-        return any(stop.startswith(ending) for stop in self.stop)

@@ -19,6 +19,7 @@ from langchain_darwin.dialects.response_reader import ResponseReader
 from langchain_darwin.dialects.thinking import Thought, marks, thought_of
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import Codec, Conversation
+from langchain_darwin.runtime.thinking import THINK
 
 _NAME, _RESULT = "probe_tool", "probe_result"
 _ARGUMENTS = {"key": "value"}
@@ -167,7 +168,7 @@ def _find(codec: Codec) -> Dialect:
     native = probe.tools and probe.results and bool(formats or (shipped and _reads(chosen, probe.call)))
     special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     delimiters = json.dumps(dict(chosen.template["fields"]))
-    begin, _ = marks(chosen.template) or ("<think>", "</think>")
+    begin, _ = marks(chosen.template) or THINK
     return Dialect(
         format=chosen if native or shipped else HERMES,
         native=native,

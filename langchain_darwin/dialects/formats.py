@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from langchain_darwin.runtime.thinking import MISTRAL_THINK, THINK
+
 _ASSISTANT = r"<\|im_start\|>assistant\n"
-_THINKING = {"open": "<think>", "close": "</think>", "content": "text"}
-_MISTRAL_THINKING = {"open": "[THINK]", "close": "[/THINK]", "content": "text"}
+_THINKING = dict(zip(("open", "close"), THINK, strict=True)) | {"content": "text"}
+_MISTRAL_THINKING = dict(zip(("open", "close"), MISTRAL_THINK, strict=True)) | {"content": "text"}
 _FUNCTION = {"type": "function", "function": "{content}"}
 _NAMED = {"type": "function", "function": {"name": "{name}", "arguments": "{content}"}}
 

@@ -14,7 +14,9 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.json import parse_partial_json
 
 from langchain_darwin.dialects.argument_types import fix_types
+from langchain_darwin.dialects.thinking import marks
 from langchain_darwin.errors import first_line
+from langchain_darwin.runtime.thinking import Thought
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 
@@ -68,8 +70,9 @@ class ResponseReader:
 
     def __call__(self, text: str, done: bool) -> Reading:
         """Take a response apart; see `Read`."""
-        regions = self._regions(text, done=done)
-        reasoning = "".join(str(region.body) for region in regions if region.field in _REASONING)
+        reasoning, start = self.thought.read(text, done=done) if self.thought else ("", 0)
+        regions = [] if start is None else self._regions(text[start:], done=done)
+        reasoning += "".join(str(region.body) for region in regions if region.field in _REASONING)
         content = "".join(str(region.body) for region in regions if region.field == "content")
         calls: list[ToolCall] = []
         invalid: list[InvalidToolCall] = []
@@ -81,12 +84,18 @@ class ResponseReader:
     def _regions(self, text: str, *, done: bool) -> list[_Region]:
         from transformers.utils.chat_parsing import ResponseParser
 
-        parser = ResponseParser(self._spec, prefix=self.opening)
+        parser = ResponseParser(self._spec, prefix="" if self.thought else self.opening)
         events = parser.initial_events + parser.feed(text)
         seen = len(events)
         if done:
             events = events + parser.finalize()[1]
         return _gather(events, seen, text)
+
+    @functools.cached_property
+    def thought(self) -> Thought | None:
+        """How the response sets off its thinking; None if the template gives patterns or nothing for it."""
+        begin, end = marks(self.template) or ("", "")
+        return Thought("" if self.opening else begin, end) if end else None
 
     @functools.cached_property
     def _spec(self) -> Any:
@@ -103,7 +112,7 @@ class ResponseReader:
                 repeats=True,
             )
             for name, field in spec.fields.items()
-            if name != "tool_calls" or self.tools
+            if (self.tools if name == "tool_calls" else not (self.thought and name in _REASONING))
         }
         return replace(spec, fields=fields, defaults={})
 

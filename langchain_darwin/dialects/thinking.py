@@ -3,48 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from langchain_darwin.runtime.thinking import Thought as Thought  # noqa: PLC0414 - of this page, too
 
 _SHARE = 0.5  # of the tokens of an answer that thinking may take, so that what must be written has room
 _CHARACTERS = 3  # of a token of prose, on the low side; what is left over is free for the answer
 _AFTER = {"type": "regex", "pattern": "\\n{0,2}"}
 
 
-@dataclass(frozen=True)
-class Thought:
-    """How a model sets off its thinking.
+def after_thinking(thought: Thought, answer: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
+    """Return an xgrammar form: the thinking, then `answer`.
 
-    Attributes:
-        begin: What it begins with; "" if the chat template has written that already.
-        end: What it ends with.
+    A model that begins its thinking itself may leave it out. It is as long as the model likes, but at most
+    about half of `max_tokens`.
     """
-
-    begin: str
-    end: str
-
-    def before(self, answer: Mapping[str, Any], max_tokens: int) -> dict[str, Any]:
-        """An xgrammar form: the thinking, then `answer`.
-
-        A model that begins its thinking itself may leave it out. It is as long as the model likes, but at most
-        about half of `max_tokens`.
-        """
-        text = {"type": "any_text", "max_chars": int(_SHARE * _CHARACTERS * max_tokens)}
-        tag = {"type": "tag", "begin": self.begin, "content": text, "end": self.end}
-        thinking = {"type": "sequence", "elements": [tag, _AFTER]}
-        first = {"type": "optional", "content": thinking} if self.begin else thinking
-        return {"type": "sequence", "elements": [first, answer]}
+    text = {"type": "any_text", "max_chars": int(_SHARE * _CHARACTERS * max_tokens)}
+    tag = {"type": "tag", "begin": thought.begin, "content": text, "end": thought.end}
+    thinking = {"type": "sequence", "elements": [tag, _AFTER]}
+    first = {"type": "optional", "content": thinking} if thought.begin else thinking
+    return {"type": "sequence", "elements": [first, answer]}
 
 
 def marks(response_template: Mapping[str, Any]) -> tuple[str, str] | None:
-    """What thinking begins and ends with in a response template; None if it does not say, or by patterns only."""
+    """Return what thinking begins and ends with in a response template; None without literal marks."""
     field = response_template["fields"].get("reasoning_content") or {}
     begin, end = field.get("open"), field.get("close")
     return (begin, end) if isinstance(begin, str) and isinstance(end, str) else None
 
 
 def thought_of(response_template: Mapping[str, Any], chat_template: str, prompt: str) -> Thought | None:
-    """How a model thinks, or None if it does not, or if it is not known, or if its prompt has ended it already.
+    """Return how a model thinks; None if it does not, or if it is not known, or if its prompt has ended it already.
 
     Args:
         response_template: How its responses are read, in transformers' format.

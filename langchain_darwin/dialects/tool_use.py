@@ -15,7 +15,7 @@ from langchain_darwin.dialects.formats import ToolFormat
 from langchain_darwin.dialects.response_reader import Read, plain
 from langchain_darwin.dialects.structural_tags import Tool, call_form, calls_form, enclosed
 from langchain_darwin.dialects.structured_output import OutputFormat, output_format
-from langchain_darwin.dialects.thinking import Thought
+from langchain_darwin.dialects.thinking import Thought, after_thinking
 from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.policies.base import Codec, Constraint, Conversation, Sampling
 from langchain_darwin.search.base import Task
@@ -78,7 +78,7 @@ class ToolUse:
             raise InvalidRequestError(msg)
         form = self._form(written)
         if thought and (self.forced or self.output):  # any other answer may begin with any text
-            form = thought.before(form, max_tokens)
+            form = after_thinking(thought, form, max_tokens)
         return Constraint("structural_tag", json.dumps({"type": "structural_tag", "format": form}))
 
     def _form(self, written: ToolFormat) -> dict[str, Any]:
@@ -148,8 +148,12 @@ def task_and_reader(
     reads = bool(use.tools) or dialect.reasons
     own = dialect.codec(codec, marked=reads)
     task = Task(use.instruct(conversation), own, sampling, seed, use.tools)
-    salt = blake2b(f"{seed} {task.prompt}".encode(), digest_size=16).digest()
-    return task, dialect.reader(use.tools, salt) if reads else plain
+    if not reads:
+        return task, plain
+    reader = dialect.reader(use.tools, blake2b(f"{seed} {task.prompt}".encode(), digest_size=16).digest())
+    if sampling.stop:
+        task.sampling = replace(sampling, thought=reader.thought)
+    return task, reader
 
 
 def definitions(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:

@@ -115,6 +115,18 @@ class ChatCodec:
         return text
 
 
+def response_end_ids(tokenizer: PreTrainedTokenizerBase, stated: int | Sequence[int] | None) -> frozenset[int]:
+    """Return the token ids that end a response: those stated by its configuration, the tokenizer's and the template's.
+
+    Args:
+        tokenizer: The model's tokenizer.
+        stated: `eos_token_id` of the generation config, or of the model's.
+    """
+    listed = stated if isinstance(stated, Sequence) else [stated]
+    ids = {*listed, tokenizer.eos_token_id, end_of_turn_id(tokenizer)}
+    return frozenset(int(index) for index in ids if index is not None)
+
+
 def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     """The added token that the chat template writes right after an assistant's text, if it does."""
     turns = [{"role": "user", "content": "hello"}, {"role": "assistant", "content": _PROBE}]

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from langchain_darwin.errors import ModelNotFound, UnsupportedModelError
-from langchain_darwin.inference.chat_codec import ChatCodec, end_of_turn_id
+from langchain_darwin.inference.chat_codec import ChatCodec, response_end_ids
 from langchain_darwin.inference.devices import resolve_device, resolve_dtype
 from langchain_darwin.inference.kernels.packed_linear import pack_linears
 from langchain_darwin.inference.kernels.step_attention import use_even_queries
@@ -115,7 +115,7 @@ def _load(source: str, revision: str | None, dtype: torch.dtype, device: str, tr
     model = model.to(device).eval().requires_grad_(requires_grad=False)
     pack_linears(model)
     use_even_queries(model)
-    end_ids = _end_ids(model, tokenizer)
+    end_ids = response_end_ids(tokenizer, getattr(model.generation_config, "eos_token_id", None))
     return LoadedModel(
         model=model,
         tokenizer=tokenizer,
@@ -183,10 +183,3 @@ def _check_weights(source: str, model_class: Any, lacking: list[str]) -> None:
             f"{model_class.__name__} needs, such as {lacking[0]}; use a complete causal language model"
         )
         raise UnsupportedModelError(msg)
-
-
-def _end_ids(model: Any, tokenizer: Any) -> frozenset[int]:
-    stated = getattr(model.generation_config, "eos_token_id", None)
-    listed = stated if isinstance(stated, (list, tuple)) else [stated]
-    ids = {*listed, tokenizer.eos_token_id, end_of_turn_id(tokenizer)}
-    return frozenset(int(index) for index in ids if index is not None)

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from langchain_darwin.runtime.thinking import MARKS
+
 _NO_LIMIT = 10**9  # tokenizers write 1e30 for "unknown"
-_THINKING = ("<think>", "[THINK]")
 
 
 def model_folder(model: str, revision: str | None = None) -> Path | None:
@@ -44,7 +45,7 @@ def stated_thinking(folder: Path) -> bool | None:
     if template == '""':
         return None
     told = tokenizer.get("response_template")
-    marked = any(mark in template for mark in _THINKING)
+    marked = any(begin in template for begin, _ in MARKS)
     return marked or (isinstance(told, dict) and "reasoning_content" in told.get("fields", {}))
 
 

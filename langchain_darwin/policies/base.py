@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.inference.chat_codec import Conversation as Conversation  # noqa: PLC0414 - part of the protocol
 from langchain_darwin.runtime.ranges import check_range
+from langchain_darwin.runtime.thinking import Thought
 
 FinishReason = Literal["stop", "length", "timeout"]
 """Why a text ended: an end token or stop string, its token or context limit, or the deadline."""
@@ -46,8 +47,9 @@ class Sampling:
         top_k: Only this many likeliest tokens; 0 is off. Paper: 40 (App. B).
         max_tokens: Most tokens of a response.
         min_tokens: End tokens and stop strings are ignored before this many tokens.
-        stop: Strings that end a response; the text is cut before the first of them.
+        stop: Strings that end a response; the text is cut before the first of them in the answer.
         constraint: A grammar to follow, or None.
+        thought: Marks of the thinking before the answer, in which stop strings do not count; None without thinking.
     """
 
     temperature: float = 0.7
@@ -57,6 +59,7 @@ class Sampling:
     min_tokens: int = 0
     stop: tuple[str, ...] = ()
     constraint: Constraint | None = None
+    thought: Thought | None = None
 
     def __post_init__(self) -> None:
         """Refuse values outside their range."""

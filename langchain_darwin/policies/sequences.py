@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from langchain_darwin.errors import DarwinError, PolicyError
 from langchain_darwin.inference.memory.rows import Row
 from langchain_darwin.policies.base import Codec, Constraint, FinishReason, Growth, Job, OnTokens, Proposal
+from langchain_darwin.runtime.stop_strings import completes
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.grammar.matcher import CompiledGrammar, Matcher
@@ -145,25 +146,42 @@ def open_sequence(
 
 
 def stops(text: TokenSequence, codec: Codec) -> bool:
-    """Whether the newest token completes a stop string of the response.
+    """Return True if the newest token completes a stop string of the response.
 
     Every token has at least a byte, so a few more tokens than the longest stop string has bytes hold all of
-    it.
+    it. The whole response is read only where these hold one and the model may have been thinking.
     """
-    stop = text.job.sampling.stop
+    stop, thought = text.job.sampling.stop, text.job.sampling.thought
     if not stop or text.length < text.job.start + text.job.sampling.min_tokens:
         return False
     reach = max(len(string.encode()) for string in stop) + 4
-    tail = text.new[-reach:]
-    if len(tail) < reach:
-        response = text.job.prefix[text.job.start :]
-        tail = [*response[max(0, len(response) - reach + len(tail)) :], *tail]
-    written = codec.decode(tail)
-    found = [string for string in stop if string in written]
-    if not found:
-        return False
-    before = codec.decode(tail[:-1])
-    return any(written.count(string) > before.count(string) for string in found)
+    if thought is None:
+        tail = _last(text, reach)
+        return completes(codec.decode(tail[:-1]), codec.decode(tail), stop)
+    written = codec.decode(_last(text, reach + len(thought.begin)))
+    return any(string in written for string in stop) and _answer_stops(text, codec)
+
+
+def _answer_stops(text: TokenSequence, codec: Codec) -> bool:
+    """As `stops`, by the whole response: a stop string counts once it is known that the answer has begun."""
+    response, sampling = _last(text, text.length - text.job.start), text.job.sampling
+    before, written = marked_text(response[:-1], codec), marked_text(response, codec)
+    return completes(before, written, sampling.stop, sampling.thought)
+
+
+def marked_text(tokens: Sequence[int], codec: Codec) -> str:
+    """Return the text of tokens with special tokens, where the codec has any: thinking may be set off by them."""
+    decode: Callable[[Sequence[int]], str] = getattr(codec, "decode_marked", codec.decode)
+    return decode(tokens)
+
+
+def _last(text: TokenSequence, count: int) -> Sequence[int]:
+    """The last `count` tokens of the response, or all if it has fewer."""
+    tail = text.new[-count:]
+    if len(tail) == count:
+        return tail
+    response = text.job.prefix[text.job.start :]
+    return [*response[max(0, len(response) - count + len(tail)) :], *tail]
 
 
 def is_gone(item: TokenSequence | ProposalRequest) -> bool:

@@ -15,6 +15,7 @@ from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Job, OnTokens, Proposal
 from langchain_darwin.runtime.fingerprints import digest
 from langchain_darwin.runtime.ranges import check_range
+from langchain_darwin.runtime.stop_strings import completes
 from langchain_darwin.testing.word_codec import END, ROLES, WordCodec
 from langchain_darwin.testing.word_model import WORDS, draw, likelihood, log_sum_exp, without_end, word_logits
 
@@ -181,9 +182,9 @@ class _Row:
             return True
         if answered < self.job.sampling.min_tokens:
             return False
-        text = codec.decode(self.tokens[self.job.start :])
-        fresh = len(codec.decode(self.tokens[-1:]))
-        return any(stop in text[-fresh - len(stop) + 1 :] for stop in self.job.sampling.stop)
+        text, sampling = codec.decode(self.tokens[self.job.start :]), self.job.sampling
+        before = text[: len(text) - len(codec.decode(self.tokens[-1:]))]
+        return completes(before, text, sampling.stop, sampling.thought)
 
     def _end(self, reason: FinishReason) -> list[int]:
         self.live, self.finish = False, reason

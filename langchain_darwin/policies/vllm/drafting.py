@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from langchain_darwin.errors import InvalidRequestError, PolicyError
-from langchain_darwin.policies.base import Codec
-from langchain_darwin.policies.sequences import TokenSequence
+from langchain_darwin.policies.base import Codec, Sampling
+from langchain_darwin.policies.sequences import TokenSequence, marked_text
 from langchain_darwin.policies.vllm.prefetched import Drawn, PrefetchedTokens
 from langchain_darwin.policies.vllm.replicas import Reader, Replicas, name_of
 from langchain_darwin.policies.vllm.requests import Body, Piece, draft_body, forced_body, request_seed
@@ -125,9 +126,10 @@ class RemoteSequence:
         left = text.room - len(text.new)
         count = text.most - len(text.new) if self._greedy else min(left, block - index % block)
         at_once = text.submission.on_tokens is not None or text.job.deadline is not None or text.matcher is not None
+        response = (*text.job.prefix[text.job.start :], *text.new)
         body = draft_body(
             (*text.job.prefix, *text.new),
-            text.job.sampling,
+            _as_drafted(text.job.sampling, response, self._service.codec),
             tokens=count,
             written=index,
             seed=request_seed(text.job.key, index),
@@ -221,6 +223,14 @@ class RemoteSequence:
         except Exception as error:
             msg = f"on_tokens raised: {type(error).__name__}: {error}"
             raise PolicyError(msg) from error
+
+
+def _as_drafted(sampling: Sampling, response: Sequence[int], codec: Codec) -> Sampling:
+    """The sampling that a server is told: of stop strings it knows once the answer has begun, since it reads all."""
+    if not sampling.stop or sampling.thought is None:
+        return sampling
+    thinks = sampling.thought.read(marked_text(response, codec))[1] is None
+    return replace(sampling, stop=()) if thinks else sampling
 
 
 class _Reader:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from langchain_darwin.errors import ModelNotFound, UnsupportedModelError, first_line
-from langchain_darwin.inference.chat_codec import ChatCodec, end_of_turn_id
+from langchain_darwin.inference.chat_codec import ChatCodec, response_end_ids
 from langchain_darwin.inference.model_files import model_folder
 
 
 def load_codec(model: str, root: str, tokenizer: str | None) -> ChatCodec:
-    """The codec of a served model, from files on this machine or the Hugging Face hub. No code of the model is run.
+    """Return the codec of a served model, from files on this machine or the Hugging Face hub.
+
+    No code of the model is run.
 
     Args:
         model: The served name.
@@ -58,15 +60,7 @@ def _load(source: str) -> ChatCodec:
     if not tokenizer.chat_template:
         msg = f"tokenizer={source!r} has no chat template; use the files of an instruct model"
         raise UnsupportedModelError(msg)
-    return ChatCodec(tokenizer, _end_ids(source, files, tokenizer))
-
-
-def _end_ids(source: str, files: Any, tokenizer: Any) -> frozenset[int]:
-    """Token ids that end a response: of the generation config, the tokenizer and the chat template."""
-    stated = _stated_end(source, files)
-    listed = stated if isinstance(stated, (list, tuple)) else [stated]
-    ids = {*listed, tokenizer.eos_token_id, end_of_turn_id(tokenizer)}
-    return frozenset(int(index) for index in ids if index is not None)
+    return ChatCodec(tokenizer, response_end_ids(tokenizer, _stated_end(source, files)))
 
 
 def _stated_end(source: str, files: Any) -> Any:

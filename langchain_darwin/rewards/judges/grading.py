@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.runtime.thinking import thought_end
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.base import Codec, Proposal
@@ -42,7 +43,7 @@ class Scale:
 
         Clear is, in this order: the last number called a score, rating or grade ("Score: 7", '{"score": 7}'); the
         last one out of the highest grade ("7/10"); the only number that there is. The scale itself ("from 1 to
-        10"), which models like to repeat, does not count, nor does what comes before `</think>`.
+        10"), which models like to repeat, does not count, nor does thinking.
         """
         text = self._blanked(text)
         number = ("(?P<grade>-?" if self.low < 0 else "(?<!-)(?P<grade>") + r"\d+(?:[.,]\d+)?)"
@@ -76,7 +77,7 @@ class Scale:
 
     def _blanked(self, text: str) -> str:
         """The text with its thoughts and mentions of the scale made white space of the same length."""
-        thought = text.rfind("</think>") + len("</think>") if "</think>" in text else 0
+        thought = thought_end(text)
         text = " " * thought + text[thought:]
         mention = rf"(?<![\w.-]){self.low}\s*(?:-|\u2013|to|and|through)\s*{self.high}(?!\w)"
         return re.sub(mention, lambda match: " " * len(match[0]), text, flags=re.IGNORECASE)

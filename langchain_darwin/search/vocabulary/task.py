@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Sampling
+from langchain_darwin.runtime.stop_strings import completes, cut
 from langchain_darwin.search.vocabulary.beam import Beam
 
 
@@ -74,10 +75,9 @@ class Task:
         return replace(longer, finish=self._finish(longer))
 
     def text(self, beam: Beam) -> str:
-        """The response as text, without end token, cut before the first stop string."""
+        """The response as text, without end token, cut before the first stop string of the answer."""
         text = self.codec.decode(beam.tokens)
-        cuts = [at for at in (text.find(stop) for stop in self.sampling.stop) if at >= 0]
-        return text[: min(cuts)] if cuts and not beam.aside else text
+        return text if beam.aside else cut(text, self.sampling.stop, self.sampling.thought)
 
     def _finish(self, beam: Beam) -> FinishReason | None:
         answered = len(beam.tokens)
@@ -85,7 +85,7 @@ class Task:
             return "stop"
         if self.sampling.stop and answered >= self.sampling.min_tokens:
             text = self.codec.decode(beam.tokens)
-            if any(stop in text for stop in self.sampling.stop):
+            if completes("", text, self.sampling.stop, self.sampling.thought):
                 return "stop"
         return "length" if answered >= self.sampling.max_tokens else None
 

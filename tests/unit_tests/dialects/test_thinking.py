@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from concurrent.futures import Future
 
 import pytest
 from langchain_core.messages import AIMessageChunk, HumanMessage
@@ -16,6 +17,9 @@ from langchain_darwin.dialects.formats import HERMES, LLAMA_JSON, MISTRAL_ARGS
 from langchain_darwin.dialects.thinking import Thought, thought_of
 from langchain_darwin.dialects.tool_use import tool_use
 from langchain_darwin.inference.chat_codec import ChatCodec
+from langchain_darwin.policies.base import Job, Sampling
+from langchain_darwin.policies.sequences import Submission, open_sequence
+from langchain_darwin.testing import ScriptedPolicy
 from tests.tiny_models import cached_tiny_model, tiny_tokenizer
 
 xgrammar = pytest.importorskip("xgrammar")
@@ -161,3 +165,59 @@ class TestCalls:
         joined = sum(bound.stream("hi", search=BestOfN(n=1)), AIMessageChunk(content=""))
         whole = bound.invoke("hi", search=BestOfN(n=1))
         assert (joined.text, joined.additional_kwargs) == (whole.text, whole.additional_kwargs)
+
+
+def scripted(answer, **settings):
+    def respond(conversation, tools):
+        return answer
+
+    return ChatDarwin(
+        model=ScriptedPolicy(respond), search=BestOfN(n=1), seed=1, response_template="hermes", **settings
+    )
+
+
+class TestStopStrings:
+    @pytest.mark.parametrize("stop", ["\n\n", "\n", "step"])
+    def test_they_count_after_the_thinking(self, stop):
+        model = scripted(f"<think>\nOne step.{stop}Two.\n</think>\n\nOslo.{stop}Bergen.")
+        answer = model.invoke("hi", stop=[stop])
+        assert (answer.text, answer.additional_kwargs["reasoning_content"]) == ("Oslo.", f"One step.{stop}Two.")
+        assert answer.response_metadata["finish_reason"] == "stop"
+
+    def test_they_end_an_answer_without_thinking(self):
+        assert scripted("Oslo.\n\nBergen.").invoke("hi", stop=["\n\n"]).text == "Oslo."
+
+    def test_streams_equal_it(self):
+        model = scripted("<think>\na\n\nb\n</think>\n\nOslo, Norway.\n\nBergen.").bind(stop=["\n\n"])
+        joined = sum(model.stream("hi"), AIMessageChunk(content=""))
+        whole = model.invoke("hi")
+        assert (joined.text, joined.additional_kwargs) == (whole.text, whole.additional_kwargs)
+        assert whole.text == "Oslo, Norway."
+
+    def test_they_count_after_special_tokens_that_set_off_thinking(self, tmp_path):
+        tokenizer = tiny_tokenizer(OPENS)
+        tokenizer.add_special_tokens({"additional_special_tokens": ["</think>"]})
+        codec = ChatCodec(tokenizer, frozenset({2}))
+        sampling = Sampling(stop=("b",), max_tokens=50, thought=Thought("", "</think>"))
+        end = tokenizer.convert_tokens_to_ids("</think>")
+        response = (*codec.encode_text("abc"), end, *codec.encode_text("ab"))
+        ends = []
+        for count in range(1, len(response) + 1):
+            job = Job((5, *response[: count - 1]), 1, sampling, 0)
+            text = open_sequence(job, 0, Submission(Future(), None), 100, codec, None)
+            ends.append(not text.done and text.take(response[count - 1], 0.0, codec))
+        assert ends == [False] * (len(response) - 1) + [True]
+
+
+@pytest.mark.parametrize(
+    "answer", ["Write <think> and then </think>.", "The <think> tag opens.", "Oslo. <think>\nHm.\n</think>\nBergen."]
+)
+def test_a_mark_in_the_middle_of_an_answer_swallows_nothing(answer):
+    message = scripted(answer).invoke("hi")
+    assert (message.text, message.additional_kwargs) == (answer, {})
+
+
+def test_a_call_after_a_mark_in_the_middle_is_read():
+    answer = f"I <think> so. {CALL}"
+    message = scripted(answer).bind_tools([place]).invoke("hi")
+    assert (message.text, message.tool_calls[0]["args"]) == ("I <think> so.", {"city": "Oslo"})

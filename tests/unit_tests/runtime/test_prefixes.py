@@ -2,7 +2,7 @@
 
 import pytest
 
-from langchain_darwin.runtime.prefixes import shared_length
+from langchain_darwin.runtime.prefixes import settled, shared_length
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,18 @@ from langchain_darwin.runtime.prefixes import shared_length
 )
 def test_texts_share_their_beginning(texts, length):
     assert shared_length(*texts) == length
+
+
+@pytest.mark.parametrize(
+    ("text", "marks", "certain"),
+    [
+        ("abc", ["cde"], "ab"),
+        ("abc", ["x", "bcd", "cd"], "a"),
+        ("abc", ["abc"], "abc"),
+        ("abc", ["c"], "abc"),
+        ("abc", [], "abc"),
+        ("", ["ab"], ""),
+    ],
+)
+def test_an_ending_that_may_become_a_mark_is_not_settled(text, marks, certain):
+    assert settled(text, marks) == certain

@@ -13,6 +13,7 @@ from langchain_darwin.policies.sequences import Submission, open_sequence
 from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
 from langchain_darwin.policies.vllm.prefetched import PrefetchedTokens
 from langchain_darwin.policies.vllm.requests import Piece
+from langchain_darwin.runtime.thinking import Thought
 from langchain_darwin.testing.word_codec import WordCodec
 
 CODEC = WordCodec()
@@ -166,3 +167,23 @@ async def test_no_time_left_gives_what_there_is(service, servers):
 
 async def _never(*args, **kwargs):
     await asyncio.get_running_loop().create_future()
+
+
+async def test_a_server_learns_of_stop_strings_once_the_answer_has_begun(service, servers):
+    told = []
+    complete = servers.complete
+
+    async def listen(home, body, reader, *, at_once=False):
+        told.append(body["stop"])
+        await complete(home, body, reader, at_once=at_once)
+
+    servers.complete = listen
+    sampling = replace(SAMPLING, stop=("zz",), thought=Thought("[", "]"), max_tokens=40)
+    await grow(service, job(sampling=sampling))
+    thinking = CODEC.encode_text(" [ a b")
+    await grow(service, job(thinking, sampling=sampling, tokens=4))
+    await grow(service, job((*thinking, *CODEC.encode_text(" ] c")), sampling=sampling, tokens=4))
+    assert told[0] == []
+    assert told[1:5] == [["zz"]] * 4
+    assert told[5] == []
+    assert told[-1] == ["zz"]
