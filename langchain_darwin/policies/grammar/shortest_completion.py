@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,8 @@ import torch
 if TYPE_CHECKING:
     from langchain_darwin.policies.base import Constraint
 
-_LONGEST_COMPLETION = 512  # tokens after which the search gives up
+_LONGEST_COMPLETION = 512  # tokens after which the greedy search gives up
+_MOST_STATES = 256  # after which the breadth-first search gives up
 _WORD = 32  # tokens per word of a mask
 
 # What ends a structure soonest. Within a string, where letters fit, only its own end does; elsewhere quotes open one.
@@ -41,9 +43,9 @@ class Bounds:
 class ShortestCompletions:
     """Finds short completions over one vocabulary.
 
-    The search is greedy, so a completion is short but not always the shortest. It closes what is open: a string by
-    its quote, a tag's free text by the tag's end, an object or list by its bracket. Elsewhere (in a number, a
-    pattern, a choice of words) it takes the token after which the fewest tokens are allowed.
+    The search is greedy at first, so a completion is short but not always the shortest. It closes what is open: a
+    string by its quote, a tag's free text by the tag's end, an object or list by its bracket. Elsewhere (in a
+    number, a pattern, a choice of words) it takes the token after which the fewest tokens are allowed.
 
     Args:
         pieces: Bytes of each token.
@@ -71,17 +73,38 @@ class ShortestCompletions:
             matcher: The matcher; its state is not changed.
             bounds: The facts about its grammar.
         """
-        state, path = matcher.fork(), list[int]()
-        if state.is_terminated():
+        if matcher.is_terminated():
             return ()
+        return self._greedy(matcher, bounds) or self._breadth_first(matcher, bounds)
+
+    def _greedy(self, matcher: Any, bounds: Bounds) -> tuple[int, ...] | None:
+        state, path = matcher.fork(), list[int]()
         while len(path) < _LONGEST_COMPLETION:
             if state.is_completed():
-                return (*path, *(() if self._end is None else (self._end,)))
+                return self._ended(path)
             step = self._step(state, bounds)
             if not step or not _takes(state, step):
                 return None
             path += step
         return None
+
+    def _breadth_first(self, matcher: Any, bounds: Bounds) -> tuple[int, ...] | None:
+        """Find the way that the greedy search misses where wrong tokens change nothing, as in `(a|c)*cca`."""
+        queue: deque[tuple[Any, tuple[int, ...]]] = deque([(matcher.fork(), ())])
+        states = 0
+        while queue and states < _MOST_STATES:
+            state, path = queue.popleft()
+            words = self._words(state, bounds)
+            for token in (token for token in self._single if _fits(words, token)):
+                after, states = state.fork(), states + 1
+                after.accept_token(token)
+                if after.is_completed():
+                    return self._ended((*path, token))
+                queue.append((after, (*path, token)))
+        return None
+
+    def _ended(self, path: Sequence[int]) -> tuple[int, ...]:
+        return (*path, *(() if self._end is None else (self._end,)))
 
     def _step(self, state: Any, bounds: Bounds) -> list[int]:
         """Return the next token or tokens; none if the grammar allows none."""
