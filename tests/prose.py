@@ -18,7 +18,7 @@ ABBREVIATION = re.compile(r"\b(e\.g|i\.e|et al|vs|cf|App|Fig|Eq|No|approx)\.(?=\
 SENTENCE_END = re.compile(r"[.!?][\"')\]*_]*\s+(?![a-z])")
 # A value with its interval or its error is one word: +0.08 [+0.05, +0.12], 0.40 ± 0.10.
 INTERVAL = re.compile(r"\s*\[[-+]?[\d.]+, [-+]?[\d.]+\]|\s*± [\d.]+")
-NEW_ITEM = re.compile(r"\s*([-*+]|\d+\.)\s")
+NEW_ITEM = re.compile(r"^\s*([-*+]|\d+\.)\s")
 TABLE_RULE = re.compile(r"[|:\-\s]*-[|:\-\s]*")
 FIELD = re.compile(r"\s*(\*{0,2}\w+(, \w+)*|`[^`]+`): ")
 CODE_IN_A_DOCSTRING = re.compile(r"\s*(>>>|\.\.\. |\.\. )")
