@@ -11,10 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = sorted([*ROOT.glob("*.md"), *DOCS.glob("*.md")])
+# The folders from which pages name files; and a file that is another project's.
+BASES = [ROOT, ROOT / "langchain_darwin", ROOT / "tests" / "unit_tests"]
+ELSEWHERE = {"v1/kv_cache_interface.py"}
 
 
 @pytest.mark.filterwarnings("ignore::langchain_core._api.LangChainBetaWarning")
-@pytest.mark.parametrize("page", ["langchain.md", "streaming.md", "evaluation.md"])
+@pytest.mark.parametrize("page", ["langchain.md", "streaming.md", "evaluation.md", "paper.md"])
 def test_blocks_run(page, capsys):
     text = (DOCS / page).read_text(encoding="utf-8")
     names = {"__name__": "docs"}
@@ -35,6 +38,27 @@ def test_links_lead_somewhere(page):
     targets = [(page.parent / file if file else page, anchor) for file, anchor in links]
     assert [str(file) for file, _ in targets if not file.exists()] == []
     assert [anchor for file, anchor in targets if anchor and anchor not in anchors(file)] == []
+
+
+def files_and_folders(page):
+    """Those that a page names in code, such as `search/darwin.py` and `policies/local/`."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"`([^`\n]+)`", text)
+    files = {path for span in spans for path in re.findall(r"(?<![\w/.:])(?:[\w.-]+/)+[\w-]+\.py\b", span)}
+    return files.union(span for span in spans if re.fullmatch(r"(?:[\w.-]+/)+", span)) - ELSEWHERE
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_files_and_folders_that_are_named_exist(page):
+    assert {path for path in files_and_folders(page) if not any((base / path).exists() for base in BASES)} == set()
+
+
+def test_files_and_folders_are_found_on_a_page(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(
+        "See `search/no.py`, `policies/`, `python benchmarks/a.py --x`, `/v1/score`, `Org/Model` and `t/a.py::Test`."
+    )
+    assert files_and_folders(page) == {"search/no.py", "policies/", "benchmarks/a.py", "t/a.py"}
 
 
 def test_the_extras_that_are_named_exist():
