@@ -13,6 +13,7 @@ from typing import Any
 
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.job_checks import check_job
 from langchain_darwin.runtime.fingerprints import digest
 from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.runtime.stop_strings import completes
@@ -95,6 +96,9 @@ class ScriptedPolicy:
                 future.set_exception(error)
 
     def _grow(self, future: Future[Any], jobs: tuple[Job, ...], on_tokens: OnTokens | None) -> list[Growth]:
+        for job in jobs:
+            check_job(job, self.context_length, self.name, "")
+            self._check_ids(job.prefix)
         rows = [_Row(job, self._script(job.prefix[: job.start], job.key)) for job in jobs]
         for row in rows:
             row.check(self)
@@ -106,6 +110,11 @@ class ScriptedPolicy:
                 if new and on_tokens is not None:
                     on_tokens(i, new)
         return [row.growth() for row in rows]
+
+    def _check_ids(self, prefix: tuple[int, ...]) -> None:
+        if (unknown := self.codec.unknown(prefix)) is not None:
+            msg = f"prefix holds the token id {unknown}, which WordCodec did not make"
+            raise ConfigurationError(msg)
 
     def _script(self, prompt: tuple[int, ...], key: int) -> tuple[int, ...] | None:
         if self.respond is None:
@@ -119,7 +128,7 @@ class ScriptedPolicy:
         start = len(prefix) - prefix[::-1].index(ROLES["assistant"])
         logits = self.logits(prefix, start, self._script(prefix[:start], key=0))
         allowed = logits if among is None else {t: likelihood(logits, prefix, t) for t in among}
-        best = sorted(allowed, key=lambda token: -allowed[token])[:k]
+        best = sorted(allowed, key=lambda token: -allowed[token])[: k if among is None else None]
         total = log_sum_exp(logits.values())
         return Proposal(tuple(best), tuple(allowed[token] - total for token in best), prefilled=len(prefix))
 
@@ -166,7 +175,7 @@ class _Row:
     def check(self, policy: ScriptedPolicy) -> None:
         """End if there is a reason to."""
         answered = len(self.tokens) - self.job.start
-        if self.added and self._stopped(policy.codec, answered):
+        if (answered and self.tokens[-1] == END) or (self.added and self._stopped(policy.codec, answered)):
             self._end("stop")
         elif answered >= self.job.sampling.max_tokens or len(self.tokens) >= policy.context_length:
             self._end("length")
@@ -178,8 +187,6 @@ class _Row:
         return Growth(new, self.logprob, self.finish, prefilled=len(self.job.prefix))
 
     def _stopped(self, codec: Codec, answered: int) -> bool:
-        if self.tokens[-1] == END:
-            return True
         if answered < self.job.sampling.min_tokens:
             return False
         text, sampling = codec.decode(self.tokens[self.job.start :]), self.job.sampling

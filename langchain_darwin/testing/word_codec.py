@@ -47,6 +47,10 @@ class WordCodec:
         """Text of ids; marks and end tokens are left out."""
         return "".join(_word(token) for token in tokens)
 
+    def unknown(self, tokens: Sequence[int]) -> int | None:
+        """Return the first id that is neither a word's nor a mark, or None."""
+        return next((token for token in tokens if not _known(token)), None)
+
     def read_chat(self, prompt: Sequence[int]) -> tuple[str, list[dict[str, Any]]]:
         """The conversation, as lines of text, and the tools that `encode_chat` made `prompt` from."""
         lines: list[str] = []
@@ -75,6 +79,13 @@ def _turn_text(turn: Mapping[str, Any]) -> str:
     return f"{text}\n{json.dumps(calls, ensure_ascii=False)}" if calls else text
 
 
+def _known(token: int) -> bool:
+    return token in _ROLE_NAMES or token in (END, _TOOLS) or (token > 0 and _bytes(token)[0] == 1)
+
+
 def _word(token: int) -> str:
-    data = token.to_bytes((token.bit_length() + 7) // 8, "big")
-    return data[1:].decode("utf-8", "surrogatepass")
+    return _bytes(token)[1:].decode("utf-8", "surrogatepass")
+
+
+def _bytes(token: int) -> bytes:
+    return token.to_bytes((token.bit_length() + 7) // 8, "big")

@@ -39,7 +39,7 @@ from langchain_darwin.rewards import (
     trl_reward,
 )
 from langchain_darwin.testing import keyword_reward
-from tests.reward_contract import RewardContract
+from langchain_darwin.testing.contracts import RewardContract
 from tests.reward_server import reward_server
 from tests.tiny_models import cached_tiny_model
 from tests.unit_tests.rewards.models.test_reward_model import saved

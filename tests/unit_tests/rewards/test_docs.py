@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from langchain_darwin import rewards
-from tests.reward_contract import RewardContract
+from langchain_darwin.testing.contracts import RewardContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "rewards.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 FITTING = "fit_preference_reward("  # on the embedded model: an integration test
-HELPERS = {"Reward", "Score", "as_reward", "is_unfinished", "per_response", "trl_reward"}
+HELPERS = {"Reward", "Score", "ScoreWithParts", "as_reward", "is_unfinished", "per_response", "trl_reward"}
 
 
 def names_of(block):

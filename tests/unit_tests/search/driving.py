@@ -7,22 +7,7 @@ from dataclasses import replace
 from langchain_darwin.policies.base import Growth, Job, Sampling
 from langchain_darwin.search.base import Extend, Grow, Propose, Score, Task
 from langchain_darwin.testing import ScriptedPolicy, WordCodec
-
-INSTRUCTION = "Write a poem about the old river."
-
-
-def rewriter(conversation, tools):
-    """Rewrites instructions as asked, in either form; leaves answers to be drawn."""
-    if "professional prompt engineer" in conversation:
-        wording = conversation.rpartition("Original instruction: ")[2].partition("\n")[0]
-        return "\n".join(f"{i}. {wording} Add {extra}." for i, extra in enumerate(EXTRAS, start=1))
-    if "Rewrite this instruction" in conversation:
-        wording = conversation.rpartition("<<")[2].partition(">>")[0]
-        return [f"{wording} Add {extra}." for extra in EXTRAS] + ["The river is old."]
-    return None
-
-
-EXTRAS = ("a bird", "the wind", "light", "some stones", "the night")
+from langchain_darwin.testing.contracts.runs import INSTRUCTION, rewriter
 
 
 def task(instruction=INSTRUCTION, *, max_tokens=60, seed=1, conversation=None):

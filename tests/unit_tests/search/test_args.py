@@ -15,8 +15,8 @@ from langchain_darwin.search.base import Extend, Grown, Propose, Remark, Score, 
 from langchain_darwin.search.driver.runner import Budget
 from langchain_darwin.search.steps import UNJUDGED
 from langchain_darwin.testing import ScriptedPolicy, WordCodec, keyword_reward
+from langchain_darwin.testing.contracts.runs import runner
 from langchain_darwin.trace import TraceWriter, traces
-from tests.search_contract import runner
 from tests.unit_tests.search import driving
 from tests.unit_tests.search.driving import task
 

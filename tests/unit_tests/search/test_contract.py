@@ -15,7 +15,7 @@ from langchain_darwin.search.particles import Particles
 from langchain_darwin.search.soft_best_of_n import SoftBestOfN
 from langchain_darwin.search.speculative_rejection import SpeculativeRejection
 from langchain_darwin.search.stop_at import StopAt
-from tests.search_contract import SearchContract
+from langchain_darwin.testing.contracts import SearchContract
 
 SHORT = Darwin(period=8)  # answers have about 20 tokens
 MAXIMISING = {

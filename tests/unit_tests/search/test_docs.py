@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from langchain_darwin import search
-from tests.search_contract import SearchContract
+from langchain_darwin.testing.contracts import SearchContract
 
 PAGE = Path(__file__).parents[3] / "docs" / "searches.md"
 BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from tests.policy_contract import FREE, PolicyContract
+from langchain_darwin.testing.contracts.policy import FREE, PolicyContract
 from tests.tiny_models import cached_tiny_model
 
 

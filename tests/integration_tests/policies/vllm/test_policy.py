@@ -20,7 +20,7 @@ import pytest
 from langchain_darwin import VLLMPolicy
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError, ModelNotFound
 from langchain_darwin.policies.base import Constraint, Job, Sampling
-from tests.policy_contract import FREE, GREEDY, PAPER, PolicyContract
+from langchain_darwin.testing.contracts.policy import FREE, GREEDY, PAPER, PolicyContract
 from tests.vllm_server import NAME
 
 PERSON = Constraint(

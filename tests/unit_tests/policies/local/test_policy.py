@@ -14,7 +14,7 @@ from langchain_darwin.policies.base import Constraint, Growth, Job, Proposal, Sa
 from langchain_darwin.policies.local import decode_loop
 from langchain_darwin.policies.local.decode_loop import DecodeLoop
 from langchain_darwin.policies.local.policy import TransformersPolicy
-from tests.policy_contract import FREE, GREEDY
+from langchain_darwin.testing.contracts.policy import FREE, GREEDY
 from tests.tiny_models import FAMILIES, cached_tiny_model
 
 

@@ -1,85 +1,46 @@
-"""What every search must hold to, as a test class: subclass it and give it the fixture `search`.
-
-    class TestMine(SearchContract):
-        @pytest.fixture
-        def search(self):
-            return Mine()
-
-Everything runs on the scripted policy, through the same runner as in use.
-"""
+"""What every search must hold to; see `langchain_darwin.testing.contracts`. Everything runs on the scripted policy."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import time
-import zlib
+from collections.abc import Sequence
 from dataclasses import FrozenInstanceError, fields, replace
+from typing import Any
 
 import pytest
-from langchain_core.messages import AIMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_darwin.chat.streaming import CommittedText
-from langchain_darwin.policies.base import Sampling
 from langchain_darwin.rewards import as_reward
 from langchain_darwin.search.base import (
     Beam,
+    Event,
     Finished,
     Grown,
     Outcome,
     Scored,
     Search,
     Started,
-    Task,
     TokensDrawn,
     describe,
 )
-from langchain_darwin.search.driver.runner import Budget, Runner
-from langchain_darwin.testing import ScriptedPolicy
-from langchain_darwin.trace import Memory, beams_of, from_record, to_record
-from tests.unit_tests.search.driving import rewriter
+from langchain_darwin.search.driver.runner import Budget
+from langchain_darwin.testing.contracts.runs import (
+    RecordingPolicy,
+    answers_in,
+    collect,
+    erratic,
+    outcome,
+    rewriter,
+    runner,
+    timeless,
+)
+from langchain_darwin.testing.scripted_policy import ScriptedPolicy
+from langchain_darwin.trace import Memory, from_record, to_record
 
-INSTRUCTION = "Write a poem about the old river."
 SEEDS = range(3)
-
-
-def erratic(messages, responses):
-    """A reward that says nothing about one text from another one that begins like it."""
-    return [zlib.crc32(response.text.encode()) % 1000 / 1000 for response in responses]
-
-
-def runner(search, *, reward=erratic, seed=0, policy=None, turns=None, watch=False, budget=None, **sampling):
-    """A run, ready to start; beams have about 20 tokens."""
-    policy = policy or ScriptedPolicy(rewriter, length=20)
-    turns = turns or [{"role": "user", "content": INSTRUCTION}]
-    task = Task(turns, policy.codec, Sampling(**{"max_tokens": 40, **sampling}), seed=seed)
-
-    def respond(beam):
-        finish = beam.finish if beam.complete else None
-        return AIMessage(task.text(beam), response_metadata={"finish_reason": finish, "tokens": len(beam.tokens)})
-
-    return Runner(
-        search, task, policy, as_reward(reward), [HumanMessage(INSTRUCTION)], respond, budget or Budget(), watch
-    )
-
-
-def timeless(events):
-    """Events without what the clock says."""
-    return [replace(event, seconds=0.0) if hasattr(event, "seconds") else event for event in events]
-
-
-def outcome(events):
-    assert isinstance(events[-1], Finished)
-    return events[-1].outcome
-
-
-def answers_in(events):
-    """Every state of every beam that may become an answer."""
-    return [beam for event in events for beam in beams_of(event) if not beam.aside]
-
-
-async def collect(run):
-    return [event async for event in run.arun()]
 
 
 class SearchContract:
@@ -94,19 +55,19 @@ class SearchContract:
     draws = True
 
     @pytest.fixture
-    def search(self) -> Search:
+    def search(self) -> Any:
         raise NotImplementedError
 
-    def test_it_is_a_frozen_dataclass_that_can_be_written_down(self, search):
-        assert isinstance(search, Search)
+    def test_it_is_a_frozen_dataclass_that_can_be_written_down(self, search: Any) -> None:
         assert replace(search) == search
         assert hash(replace(search)) == hash(search)
         assert json.loads(json.dumps(describe(search))) == describe(search)
         with pytest.raises(FrozenInstanceError):
             setattr(search, fields(search)[0].name, None)
+        assert isinstance(search, Search)
 
     @pytest.mark.parametrize("seed", SEEDS)
-    def test_it_starts_once_and_ends_once_with_whole_answers(self, search, seed):
+    def test_it_starts_once_and_ends_once_with_whole_answers(self, search: Any, seed: int) -> None:
         run = runner(search, seed=seed)
         events = list(run.run())
         assert [isinstance(event, Started) for event in events] == [True] + [False] * (len(events) - 1)
@@ -117,26 +78,26 @@ class SearchContract:
         ids = [beam.id for beam in outcome(events).beams]
         assert len(set(ids)) == len(ids)
 
-    def test_it_leaves_no_state_behind(self, search):
+    def test_it_leaves_no_state_behind(self, search: Any) -> None:
         first = timeless(runner(search).run())
         assert timeless(runner(search).run()) == first
 
-    def test_another_seed_gives_another_run(self, search):
+    def test_another_seed_gives_another_run(self, search: Any) -> None:
         answers = {outcome(list(runner(search, seed=seed).run())).best.tokens for seed in SEEDS}
         assert (len(answers) > 1) == self.draws
 
-    async def test_both_drivers_give_the_same_events(self, search):
+    def test_both_drivers_give_the_same_events(self, search: Any) -> None:
         for watch in (False, True):
             blocking = timeless(runner(search, watch=watch).run())
-            awaited = timeless(await collect(runner(search, watch=watch)))
+            awaited = timeless(asyncio.run(collect(runner(search, watch=watch))))
             assert _without_drawn(awaited) == _without_drawn(blocking)
 
     @pytest.mark.parametrize("seed", SEEDS)
-    def test_no_finished_answer_is_lost(self, search, seed):
+    def test_no_finished_answer_is_lost(self, search: Any, seed: int) -> None:
         if not self.maximises:
             pytest.skip("this search does not look for the highest reward")
         events = list(runner(search, seed=seed).run())
-        judged = [beam for beam in answers_in(events) if beam.complete and beam.reward is not None]
+        judged: list[Any] = [beam for beam in answers_in(events) if beam.complete and beam.reward is not None]
         assert outcome(events).best.reward == max(beam.reward for beam in judged)
         finished = {
             beam.tokens
@@ -148,20 +109,20 @@ class SearchContract:
         assert finished == {beam.tokens for beam in outcome(events).beams}
 
     @pytest.mark.parametrize("limits", [{"max_tokens": 7}, {"max_tokens": 30, "min_tokens": 30}])
-    def test_lengths_are_kept_to(self, search, limits):
+    def test_lengths_are_kept_to(self, search: Any, limits: dict[str, Any]) -> None:
         events = list(runner(search, **limits).run())
         for beam in answers_in(events):
             assert len(beam.tokens) <= limits["max_tokens"]
             assert not beam.complete or len(beam.tokens) >= limits.get("min_tokens", 0)
         assert outcome(events).best.complete
 
-    def test_the_context_is_kept_to(self, search):
+    def test_the_context_is_kept_to(self, search: Any) -> None:
         policy = ScriptedPolicy(rewriter, length=20, context_length=60)
         events = list(runner(search, policy=policy, min_tokens=200, max_tokens=200).run())
         assert all(len(beam.prompt) + len(beam.tokens) <= 60 for beam in answers_in(events))
         assert outcome(events).best.finish == "length"
 
-    def test_stop_strings_end_answers(self, search):
+    def test_stop_strings_end_answers(self, search: Any) -> None:
         run = runner(search, stop=("sea",), max_tokens=100)
         events = list(run.run())
         for beam in answers_in(events):
@@ -170,7 +131,7 @@ class SearchContract:
         assert not any("sea" in run.task.text(beam) for beam in outcome(events).beams)
 
     @pytest.mark.parametrize("tokens", [60, 100, 150, 10_000])
-    def test_a_token_budget_is_kept_to(self, search, tokens):
+    def test_a_token_budget_is_kept_to(self, search: Any, tokens: int) -> None:
         run = runner(search, budget=Budget(tokens=tokens))
         events = list(run.run())
         assert run.ledger.decoded <= tokens
@@ -178,7 +139,7 @@ class SearchContract:
         assert outcome(events).best.tokens
         assert run.ledger.decoded == sum(event.decoded for event in events if isinstance(event, Grown))
 
-    def test_a_time_budget_is_kept_to(self, search):
+    def test_a_time_budget_is_kept_to(self, search: Any) -> None:
         slow = ScriptedPolicy(rewriter, seconds_per_token=0.004)
         started = time.monotonic()
         *_, last = runner(search, policy=slow, max_tokens=2000, min_tokens=2000, budget=Budget(0.1)).run()
@@ -186,8 +147,8 @@ class SearchContract:
         assert last.stopped == "timeout"
         assert last.outcome.best.tokens
 
-    def test_closing_it_cancels_what_is_under_way(self, search):
-        policy = Recording(ScriptedPolicy(rewriter, seconds_per_token=0.004))
+    def test_closing_it_cancels_what_is_under_way(self, search: Any) -> None:
+        policy = RecordingPolicy(ScriptedPolicy(rewriter, seconds_per_token=0.004))
         run = runner(search, policy=policy, max_tokens=2000, min_tokens=2000, watch=True)
         events = run.run()
         for _ in range(4):
@@ -195,20 +156,24 @@ class SearchContract:
         events.close()
         assert all(future.done() for future in policy.futures)
 
-    async def test_cancelling_its_task_cancels_what_is_under_way(self, search):
-        policy = Recording(ScriptedPolicy(rewriter, seconds_per_token=0.004))
+    def test_cancelling_its_task_cancels_what_is_under_way(self, search: Any) -> None:
+        policy = RecordingPolicy(ScriptedPolicy(rewriter, seconds_per_token=0.004))
         run = runner(search, policy=policy, max_tokens=2000, min_tokens=2000)
-        task = asyncio.create_task(collect(run))
-        await asyncio.sleep(0.03)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+
+        async def cancelled() -> None:
+            task = asyncio.create_task(collect(run))
+            await asyncio.sleep(0.03)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+        asyncio.run(cancelled())
         assert all(future.done() for future in policy.futures)
 
-    def test_a_reward_for_whole_answers_sees_no_beginnings(self, search):
-        seen = []
+    def test_a_reward_for_whole_answers_sees_no_beginnings(self, search: Any) -> None:
+        seen: list[Any] = []
 
-        def whole(messages, responses):
+        def whole(messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
             seen.extend(responses)
             return erratic(messages, responses)
 
@@ -216,10 +181,10 @@ class SearchContract:
         assert all(response.response_metadata["finish_reason"] for response in seen)
         assert outcome(events).best.complete
 
-    def test_a_reward_that_needs_some_tokens_sees_no_fewer(self, search):
-        seen = []
+    def test_a_reward_that_needs_some_tokens_sees_no_fewer(self, search: Any) -> None:
+        seen: list[Any] = []
 
-        def patient(messages, responses):
+        def patient(messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
             seen.extend(response.response_metadata for response in responses)
             return erratic(messages, responses)
 
@@ -228,7 +193,9 @@ class SearchContract:
 
     @pytest.mark.parametrize("seed", SEEDS)
     @pytest.mark.parametrize("stop", [(), ("old far",)])
-    def test_what_is_streamed_is_the_beginning_of_the_answer(self, search, seed, stop):
+    def test_what_is_streamed_is_the_beginning_of_the_answer(
+        self, search: Search, seed: int, stop: tuple[str, ...]
+    ) -> None:
         run = runner(search, seed=seed, watch=True, stop=stop)
         committed, pieces = CommittedText(run.task.text, stop), []
         for event in run.run():
@@ -237,8 +204,8 @@ class SearchContract:
         assert "".join(pieces) == committed.committed
         assert final.startswith(committed.committed)
 
-    def test_a_beam_only_grows(self, search):
-        last: dict[int, Beam] = {}
+    def test_a_beam_only_grows(self, search: Any) -> None:
+        last: dict[int | None, Beam] = {}
         for event in runner(search).run():
             grown = event.beams if isinstance(event, Grown) else ()
             for beam in grown:
@@ -246,38 +213,22 @@ class SearchContract:
                 assert before is None or beam.tokens[: len(before.tokens)] == before.tokens
             last |= {beam.id: beam for beam in grown}
 
-    def test_a_trace_tells_it_all(self, search):
+    def test_a_trace_tells_it_all(self, search: Any) -> None:
         events = list(runner(search).run())
         writer, reader = Memory(), Memory()
         records = [json.loads(json.dumps(to_record(event, writer))) for event in events[1:]]
         assert [from_record(record, reader) for record in records] == events[1:]
 
-    def test_a_conversation_without_a_question_is_no_obstacle(self, search):
+    def test_a_conversation_without_a_question_is_no_obstacle(self, search: Any) -> None:
         events = list(runner(search, turns=[{"role": "system", "content": "Be brief."}]).run())
         assert outcome(events).best.complete
 
-    def test_equal_rewards_are_no_obstacle(self, search):
-        events = list(runner(search, reward=lambda messages, responses: [1.0] * len(responses)).run())
+    def test_equal_rewards_are_no_obstacle(self, search: Any) -> None:
+        events = list(runner(search, reward=lambda _, responses: [1.0] * len(responses)).run())
         assert outcome(events).best.complete
         assert all(beam.reward in (None, 1.0) for event in events if isinstance(event, Scored) for beam in event.beams)
 
 
-def _without_drawn(events):
+def _without_drawn(events: Sequence[Event]) -> list[Event]:
     """Tokens of different beams may be told of in any order."""
     return [event for event in events if not isinstance(event, TokensDrawn)]
-
-
-class Recording:
-    """A policy whose futures are kept."""
-
-    def __init__(self, policy):
-        self.policy, self.futures = policy, []
-        self.name, self.codec, self.context_length = policy.name, policy.codec, policy.context_length
-
-    def submit(self, jobs, on_tokens=None):
-        self.futures.append(self.policy.submit(jobs, on_tokens))
-        return self.futures[-1]
-
-    def propose(self, prefixes, k, among=None):
-        self.futures.append(self.policy.propose(prefixes, k, among))
-        return self.futures[-1]
