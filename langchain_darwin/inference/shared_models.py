@@ -8,6 +8,8 @@ from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from langchain_darwin.runtime.forks import PerProcess
+
 Key = TypeVar("Key", bound=Hashable)
 Model = TypeVar("Model")
 
@@ -21,27 +23,35 @@ class SharedModels(Generic[Key, Model]):
 
     def __init__(self) -> None:
         """Hold nothing yet."""
-        self._lock = threading.Lock()
-        self._loading: dict[Key, threading.Lock] = {}
+        self._locks: PerProcess[_Locks[Key]] = PerProcess(_Locks)
         self._alive: weakref.WeakValueDictionary[Key, Model] = weakref.WeakValueDictionary()
         self._latest: Model | None = None
 
     def get(self, key: Key, load: Callable[[], Model]) -> Model:
         """The model of that key, loaded if it is not there; whoever asks meanwhile waits for it."""
-        with self._lock:
-            loading = self._loading.setdefault(key, threading.Lock())
+        locks = self._locks.get()
+        with locks.all:
+            loading = locks.loading.setdefault(key, threading.Lock())
         with loading:
             model = self.held(key)
             if model is None:
                 self._latest = None
                 model = _in_own_thread(load)
-            with self._lock:
+            with locks.all:
                 self._alive[key] = self._latest = model
         return model
 
     def held(self, key: Key) -> Model | None:
         """The model of that key if it is loaded."""
         return self._alive.get(key)
+
+
+class _Locks(Generic[Key]):
+    """The locks of one process: a fork may happen while another thread holds its parent's."""
+
+    def __init__(self) -> None:
+        self.all = threading.Lock()
+        self.loading: dict[Key, threading.Lock] = {}
 
 
 def _in_own_thread(load: Callable[[], Model]) -> Model:

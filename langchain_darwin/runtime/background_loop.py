@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import atexit
 import contextlib
-import os
 import threading
 import time
 import weakref
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, Protocol, TypeVar
+
+from langchain_darwin.runtime.forks import PerProcess, ProcessBound
 
 _T = TypeVar("_T")
 
@@ -29,11 +30,12 @@ class Closable(Protocol):
         ...
 
 
-class BackgroundLoop:
+class BackgroundLoop(ProcessBound):
     """An event loop and its thread."""
 
     def __init__(self, name: str) -> None:
         """Start the thread, under that name."""
+        super().__init__()
         self._loop = asyncio.new_event_loop()
         self._open: weakref.WeakSet[Closable] = weakref.WeakSet()
         self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
@@ -54,7 +56,7 @@ class BackgroundLoop:
     def hold(self, resource: Closable, owner: object) -> None:
         """Close `resource` when its owner is gone, or when the interpreter exits."""
         self._open.add(resource)
-        weakref.finalize(owner, self._close_later, resource, os.getpid()).atexit = False
+        weakref.finalize(owner, self._close_later, resource).atexit = False
 
     def stop(self) -> None:
         """Cancel what runs, close what is open, and end the thread, unless it has ended."""
@@ -68,9 +70,9 @@ class BackgroundLoop:
         if not self._thread.is_alive():
             self._loop.close()
 
-    def _close_later(self, resource: Closable, pid: int) -> None:
+    def _close_later(self, resource: Closable) -> None:
         """Called by the garbage collector, in any thread; a forked child leaves its parent's connections alone."""
-        if pid == os.getpid() and not self._loop.is_closed():
+        if not self.is_foreign and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(lambda: self._loop.create_task(resource.aclose()))
 
     async def _finish(self) -> None:
@@ -88,35 +90,26 @@ def background_loop(name: str) -> BackgroundLoop:
     One name for all that share clients of async libraries, which cannot be used from two loops; another for what must
     not hold those up.
     """
-    with _process.lock:
-        loop = _process.loops.get(name)
+    own = _process.get()
+    with own.lock:
+        loop = own.loops.get(name)
         if loop is None or not loop.is_alive():
-            loop = _process.loops[name] = BackgroundLoop(name)
+            loop = own.loops[name] = BackgroundLoop(name)
         return loop
 
 
-class _Process:
-    """What a process has of its own."""
+class _Loops:
+    """The loops of one process, by name."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.loops: dict[str, BackgroundLoop] = {}
 
 
-_process = _Process()
-
-
-def _forget() -> None:
-    """After a fork: the child has none of its parent's threads."""
-    global _process  # noqa: PLW0603
-    _process = _Process()
+_process = PerProcess(_Loops)
 
 
 @atexit.register
 def _stop() -> None:
-    for loop in _process.loops.values():
+    for loop in _process.get().loops.values():
         loop.stop()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from langchain_darwin.policies.vllm.requests import Piece, proposal_body
 from langchain_darwin.policies.vllm.server import Server
 from langchain_darwin.policies.vllm.tokenizer import load_codec
 from langchain_darwin.runtime.background_loop import background_loop
+from langchain_darwin.runtime.forks import PerProcess, ProcessBound
 
 if TYPE_CHECKING:
     from pydantic import SecretStr
@@ -44,14 +44,13 @@ class Address:
     block: int
 
 
-class Connection:
+class Connection(ProcessBound):
     """A served model, ready to decode.
 
     Attributes:
         codec: The model's tokenizer and chat template.
         context_length: Most tokens of prompt and response together, on the server that allows the fewest.
         spent: What the servers did so far.
-        pid: The process that it belongs to.
     """
 
     def __init__(self, address: Address) -> None:
@@ -60,7 +59,7 @@ class Connection:
         Raises:
             DarwinError: No server answers, or serves the model, or there is no tokenizer.
         """
-        self.pid = os.getpid()
+        super().__init__()
         self._loop = background_loop("langchain-darwin-http")
         servers = [
             Server(
@@ -117,7 +116,7 @@ class Connection:
 
 def connect(address: Address) -> Connection:
     """The connection of an address, shared by all who hold it; the latest is kept."""
-    return _process.connections.get(address, lambda: Connection(address))
+    return _shared.get().get(address, lambda: Connection(address))
 
 
 class _Candidates:
@@ -147,21 +146,4 @@ async def _all_of(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-class _Process:
-    """What a process has of its own."""
-
-    def __init__(self) -> None:
-        self.connections: SharedModels[Address, Connection] = SharedModels()
-
-
-_process = _Process()
-
-
-def _forget() -> None:
-    """After a fork: the child makes connections of its own."""
-    global _process  # noqa: PLW0603
-    _process = _Process()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+_shared: PerProcess[SharedModels[Address, Connection]] = PerProcess(SharedModels)

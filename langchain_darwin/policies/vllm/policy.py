@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Self
@@ -187,7 +186,7 @@ class VLLMPolicy:
 
     def _connected(self) -> Connection:
         """The connection, made at the first call in each process."""
-        if self._connection is None or self._connection.pid != os.getpid():
+        if self._connection is None or self._connection.is_foreign:
             from langchain_darwin.policies.vllm.connection import Address, connect
 
             names = ("base_urls", "model", "tokenizer", "api_key", "request_timeout", "max_retries", "max_concurrency")

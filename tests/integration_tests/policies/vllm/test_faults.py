@@ -87,7 +87,7 @@ def nothing_kept(server):
     """The block leaves no thread, no socket and no request, once the process's idle connections are let go."""
     with nothing_left(server.running):
         yield
-        vllm_connection._forget()
+        vllm_connection._shared.get()._latest = None
 
 
 @pytest.fixture(scope="module")
