@@ -7,9 +7,11 @@ described in the system turn, and calls and results are written as text, in the 
 from __future__ import annotations
 
 import json
+import warnings
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -18,6 +20,7 @@ from langchain_darwin.dialects.plain_text import as_text
 from langchain_darwin.dialects.response_reader import ResponseReader
 from langchain_darwin.dialects.thinking import Thought, marks, thought_of
 from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.inference.chat_codec import check_template_kwargs
 from langchain_darwin.policies.base import Codec, Conversation
 from langchain_darwin.runtime.thinking import THINK
 
@@ -47,6 +50,7 @@ class Dialect:
         reasons: Whether answers may hold reasoning to be told from the text.
         short_ids: Whether its template takes only ids of nine letters and digits.
         marked: Whether calls or reasoning are set off by special tokens, which other text is read without.
+        template_kwargs: Variables of the chat template that all of this holds for.
     """
 
     format: ToolFormat = HERMES
@@ -56,11 +60,13 @@ class Dialect:
     reasons: bool = False
     short_ids: bool = False
     marked: bool = False
+    template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
     def codec(self, inner: Codec, *, marked: bool) -> Codec:
         """The codec that speaks this dialect; `marked` says whether responses go through a reader."""
         own = replace(self, marked=self.marked and marked)
-        return inner if own.native and not (own.short_ids or own.marked) else DialectCodec(inner, own)
+        plain = own.native and not (own.short_ids or own.marked or own.template_kwargs)
+        return inner if plain else DialectCodec(inner, own)
 
     def reader(self, tools: Sequence[Mapping[str, Any]], salt: bytes) -> ResponseReader:
         """A reader of responses to a call with these tools; ids of calls follow from `salt`."""
@@ -80,13 +86,19 @@ class DialectCodec:
         """Those of the codec within."""
         return self.inner.end_ids
 
-    def encode_chat(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
+    def encode_chat(
+        self,
+        conversation: Conversation,
+        tools: Sequence[Mapping[str, Any]] = (),
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> tuple[int, ...]:
         """Token ids of a conversation with tool calls, results and definitions."""
+        variables = {**self.dialect.template_kwargs, **(template_kwargs or {})}
         if not self.dialect.native:
-            return self.inner.encode_chat(as_text(conversation, tools))
-        if self.dialect.short_ids:
+            conversation, tools = as_text(conversation, tools), ()
+        elif self.dialect.short_ids:
             conversation = [_with_short_ids(turn) for turn in conversation]
-        return self.inner.encode_chat(conversation, tools)
+        return self.inner.encode_chat(conversation, tools, *([variables] if variables else []))
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Token ids of bare text."""
@@ -100,19 +112,28 @@ class DialectCodec:
         return self.inner.decode(tokens)
 
 
-_known: weakref.WeakKeyDictionary[Any, Dialect] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[Any, dict[str, Dialect]] = weakref.WeakKeyDictionary()
 
 
-def dialect_of(codec: Codec, template: str | Mapping[str, Any] | None = None) -> Dialect:
-    """The dialect of a codec's model, found by having its chat template write a call.
+def dialect_of(
+    codec: Codec,
+    template: str | Mapping[str, Any] | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
+) -> Dialect:
+    """Return the dialect of a codec's model, found by having its chat template write a call.
 
     Args:
         codec: The policy's codec.
         template: A `response_template` to read by, or the name of one of `FORMATS`; None to find it out.
+        template_kwargs: Variables of the chat template, which the dialect's codec passes to it. They may change
+            what the model writes: with `enable_thinking=False`, it may not think.
     """
-    if codec not in _known:
-        _known[codec] = _find(codec)
-    found = _known[codec]
+    variables = dict(template_kwargs or {})
+    key = json.dumps(variables, sort_keys=True, default=repr)
+    known = _known.setdefault(codec, {})
+    if key not in known:
+        known[key] = _find(codec, variables)
+    found = known[key]
     if template is None:
         return found
     chosen = named_format(template) if isinstance(template, str) else _shipped(template, None)
@@ -151,16 +172,20 @@ class _Probe:
         return self.answered[self.answered.rfind("hello") + len("hello") :]
 
 
-def _find(codec: Codec) -> Dialect:
+def _find(codec: Codec, variables: Mapping[str, Any]) -> Dialect:
     tokenizer: Any = getattr(codec, "tokenizer", None)
     if tokenizer is None:
+        if variables:
+            msg = f"chat_template_kwargs={dict(variables)!r} have no effect: the model has no chat template"
+            warnings.warn(msg, stacklevel=2)
         return Dialect(native=True)  # the codec takes tools and calls as they are
+    check_template_kwargs(tokenizer, variables)
     with codec.lock:  # type: ignore[attr-defined]
-        probe = _probe(tokenizer)
+        probe = _probe(partial(_render, tokenizer, variables))
     shipped = getattr(tokenizer, "response_template", None)
     template = json.dumps(tokenizer.chat_template)
     if probe is None:
-        return Dialect()
+        return Dialect(template_kwargs=variables)
     formats = [known for known in FORMATS if probe.answered and _reads(known, probe.call)]
     chosen = formats[0] if formats else HERMES
     if shipped:
@@ -177,30 +202,39 @@ def _find(codec: Codec) -> Dialect:
         reasons=begin in template or bool(shipped and "reasoning_content" in shipped["fields"]),
         short_ids=probe.short_ids,
         marked=any(token in delimiters.replace("\\\\", "") for token in special),
+        template_kwargs=variables,
     )
 
 
-def _probe(tokenizer: Any) -> _Probe | None:
+def _probe(render: Callable[..., str | None]) -> _Probe | None:
     """Have the chat template write a call and its result; None if it cannot even write a question."""
-    asked = _render(tokenizer, _ASKED, prompt=True)
+    asked = render(_ASKED, prompt=True)
     if asked is None:
         return None
-    described = _render(tokenizer, _ASKED, prompt=True, tools=[_TOOL])
+    described = render(_ASKED, prompt=True, tools=[_TOOL])
     tools = described is not None and _NAME in described
     for ident in _IDS:
         call = {"type": "function", "id": ident, "function": {"name": _NAME, "arguments": _ARGUMENTS}}
         turns: list[dict[str, Any]] = [*_ASKED, {"role": "assistant", "content": "", "tool_calls": [call]}]
         result = {"role": "tool", "name": _NAME, "tool_call_id": ident, "content": _RESULT}
-        answered = _render(tokenizer, turns, tools=[_TOOL])
-        told = _render(tokenizer, [*turns, result], prompt=True, tools=[_TOOL])
+        answered = render(turns, tools=[_TOOL])
+        told = render([*turns, result], prompt=True, tools=[_TOOL])
         if answered and told and described:
             return _Probe(described, answered, tools, _RESULT in told, ident == _IDS[1])
     return _Probe(asked)
 
 
-def _render(tokenizer: Any, turns: list[Any], *, prompt: bool = False, tools: list[Any] | None = None) -> str | None:
+def _render(
+    tokenizer: Any,
+    variables: Mapping[str, Any],
+    turns: list[Any],
+    *,
+    prompt: bool = False,
+    tools: list[Any] | None = None,
+) -> str | None:
+    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": prompt, **variables}
     try:
-        return str(tokenizer.apply_chat_template(turns, tools=tools, tokenize=False, add_generation_prompt=prompt))
+        return str(tokenizer.apply_chat_template(turns, tools=tools, **options))
     except Exception:  # noqa: BLE001 - a template may fail in any way on what it does not know
         return None
 

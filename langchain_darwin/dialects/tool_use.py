@@ -130,6 +130,7 @@ def task_and_reader(
     seed: int,
     use: ToolUse,
     template: str | Mapping[str, Any] | None = None,
+    template_kwargs: Mapping[str, Any] | None = None,
 ) -> tuple[Task, Read]:
     """The task of a search that uses tools as `use` says, and what reads its responses.
 
@@ -140,8 +141,9 @@ def task_and_reader(
         seed: Seed of the search.
         use: Tools and output format.
         template: How the model's responses are read, if not as its tokenizer or chat template says.
+        template_kwargs: Variables of the chat template, for every prompt that the task makes.
     """
-    dialect = dialect_of(codec, template)
+    dialect = dialect_of(codec, template, template_kwargs)
     constraint = use.constraint(dialect.format, dialect.thought, sampling.max_tokens)
     if constraint is not None:
         sampling = replace(sampling, constraint=constraint, min_tokens=0)

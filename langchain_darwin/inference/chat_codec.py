@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
 import threading
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +44,15 @@ class ChatCodec:
         parameters = inspect.signature(tokenizer.apply_chat_template).parameters
         self._sanitizes = "sanitize_control_tokens" in parameters  # transformers 5.20 and newer
 
-    def encode_chat(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
+    def encode_chat(
+        self,
+        conversation: Conversation,
+        tools: Sequence[Mapping[str, Any]] = (),
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> tuple[int, ...]:
         """Token ids of a conversation up to where the assistant's answer begins.
 
+        `template_kwargs` are variables of the template, such as `enable_thinking`; see `check_template_kwargs`.
         Control tokens written in messages or tools are encoded as plain text. The template gets the
         conversation as it is; only if it refuses that are turns of one role merged and system texts moved
         into user turns.
@@ -57,9 +65,11 @@ class ChatCodec:
             msg = "messages=[] holds nothing to answer; pass at least one message"
             raise InvalidRequestError(msg)
         refusal: TemplateError | None = None
+        variables = dict(template_kwargs or {})
+        check_template_kwargs(self.tokenizer, variables)
         for form in _forms(turns):
             try:
-                return self._apply(form, list(tools))
+                return self._apply(form, list(tools), variables)
             except TemplateError as error:
                 refusal = refusal or error
         roles = ", ".join(str(turn.get("role")) for turn in turns)
@@ -84,8 +94,10 @@ class ChatCodec:
         """Like `decode`, but with special tokens other than end tokens, as response parsers need them."""
         return self._decode([token for token in tokens if token not in self.end_ids])
 
-    def _apply(self, turns: list[Turn], tools: list[Mapping[str, Any]]) -> tuple[int, ...]:
-        options: dict[str, Any] = {"tokenize": True, "add_generation_prompt": True, "return_dict": False}
+    def _apply(
+        self, turns: list[Turn], tools: list[Mapping[str, Any]], variables: Mapping[str, Any]
+    ) -> tuple[int, ...]:
+        options: dict[str, Any] = {"tokenize": True, "add_generation_prompt": True, "return_dict": False, **variables}
         with self.lock:
             if self._sanitizes:
                 try:
@@ -113,6 +125,22 @@ class ChatCodec:
         with self.lock:
             text: str = self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
+
+
+def check_template_kwargs(tokenizer: Any, template_kwargs: Mapping[str, Any]) -> None:
+    """Refuse variables that are not the template's to take; warn about those that it does not use.
+
+    Raises:
+        InvalidRequestError: A name is an argument of transformers' `apply_chat_template`, or no name.
+    """
+    own = inspect.signature(tokenizer.apply_chat_template).parameters if template_kwargs else {}
+    for name in template_kwargs:
+        if not str(name).isidentifier() or name in own or name == "messages":
+            msg = f"chat_template_kwargs={dict(template_kwargs)!r}: {name!r} is no variable of a chat template; drop it"
+            raise InvalidRequestError(msg)
+        if not re.search(rf"\b{name}\b", str(tokenizer.chat_template)):
+            msg = f"chat_template_kwargs: the model's chat template does not use {name!r}, so it has no effect"
+            warnings.warn(msg, stacklevel=2)
 
 
 def response_end_ids(tokenizer: PreTrainedTokenizerBase, stated: int | Sequence[int] | None) -> frozenset[int]:

@@ -134,8 +134,17 @@ class Codec(Protocol):
         """Token ids that end a response."""
         ...
 
-    def encode_chat(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
-        """Token ids of a conversation by the model's chat template, up to where the assistant's answer begins."""
+    def encode_chat(
+        self,
+        conversation: Conversation,
+        tools: Sequence[Mapping[str, Any]] = (),
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> tuple[int, ...]:
+        """Token ids of a conversation by the model's chat template, up to where the assistant's answer begins.
+
+        `template_kwargs` are variables of the template, such as `enable_thinking`. A codec without a template takes
+        and ignores them.
+        """
         ...
 
     def encode_text(self, text: str) -> tuple[int, ...]:

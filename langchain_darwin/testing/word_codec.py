@@ -29,7 +29,12 @@ class WordCodec:
         """The one end token, which also ends each turn of a prompt."""
         return frozenset({END})
 
-    def encode_chat(self, conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()) -> tuple[int, ...]:
+    def encode_chat(
+        self,
+        conversation: Conversation,
+        tools: Sequence[Mapping[str, Any]] = (),
+        template_kwargs: Mapping[str, Any] | None = None,  # noqa: ARG002 - there is no template
+    ) -> tuple[int, ...]:
         """A mark for the role, the words and an end token for each turn; last the mark of the assistant."""
         ids: list[int] = []
         if tools:

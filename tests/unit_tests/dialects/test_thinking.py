@@ -15,11 +15,13 @@ from langchain_darwin import BestOfN, ChatDarwin
 from langchain_darwin.dialects.dialect import dialect_of
 from langchain_darwin.dialects.formats import HERMES, LLAMA_JSON, MISTRAL_ARGS
 from langchain_darwin.dialects.thinking import Thought, thought_of
-from langchain_darwin.dialects.tool_use import tool_use
+from langchain_darwin.dialects.tool_use import task_and_reader, tool_use
+from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.inference.chat_codec import ChatCodec
 from langchain_darwin.policies.base import Job, Sampling
 from langchain_darwin.policies.sequences import Submission, open_sequence
 from langchain_darwin.testing import ScriptedPolicy
+from langchain_darwin.testing.word_codec import WordCodec
 from tests.tiny_models import cached_tiny_model, tiny_tokenizer
 
 xgrammar = pytest.importorskip("xgrammar")
@@ -221,3 +223,45 @@ def test_a_call_after_a_mark_in_the_middle_is_read():
     answer = f"I <think> so. {CALL}"
     message = scripted(answer).bind_tools([place]).invoke("hi")
     assert (message.text, message.tool_calls[0]["args"]) == ("I <think> so.", {"city": "Oslo"})
+
+
+OFF = "{% if enable_thinking is false %}\n\n</think>\n\n{% endif %}"
+SWITCH = OPENS.replace("<think>\n{% endif %}", "<think>\n" + OFF + "{% endif %}")
+"""As Qwen 3's: a variable of the template switches the thinking off."""
+
+
+class TestTemplateKwargs:
+    def test_they_reach_the_template(self):
+        found = ChatCodec(tiny_tokenizer(SWITCH), frozenset({2}))
+        turns = [{"role": "user", "content": "hi"}]
+        shown = found.tokenizer.decode(found.encode_chat(turns, (), {"enable_thinking": False}))
+        assert shown == "<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
+        assert found.tokenizer.decode(found.encode_chat(turns)).endswith("assistant\n<think>\n")
+
+    def test_the_dialect_follows_them_in_every_prompt(self):
+        found = ChatCodec(tiny_tokenizer(SWITCH), frozenset({2}))
+        on, off = dialect_of(found), dialect_of(found, None, {"enable_thinking": False})
+        assert [(each.opening, each.thought) for each in (on, off)] == [
+            ("<think>\n", Thought("", "</think>")),
+            ("", None),
+        ]
+        turns = [{"role": "user", "content": "hi"}]
+        task, read = task_and_reader(
+            turns, found, Sampling(), 0, tool_use({}), template_kwargs={"enable_thinking": False}
+        )
+        for prompt in (task.prompt, task.root("ho").prompt, task.aside("Who?").prompt):
+            assert found.tokenizer.decode(prompt).endswith("<think>\n\n</think>\n\n")
+        assert read("Oslo.", True).text == "Oslo."
+
+    @pytest.mark.parametrize("name", ["tokenize", "tools", "messages", "add_generation_prompt", "not a name"])
+    def test_names_that_are_not_the_templates_are_refused(self, name):
+        found = ChatCodec(tiny_tokenizer(SWITCH), frozenset({2}))
+        with pytest.raises(InvalidRequestError, match=f"{name!r} is no variable of a chat template"):
+            found.encode_chat([{"role": "user", "content": "hi"}], (), {name: False})
+
+    def test_names_that_the_template_does_not_use_are_warned_about(self):
+        found = ChatCodec(tiny_tokenizer(THINKS), frozenset({2}))
+        with pytest.warns(UserWarning, match="does not use 'enable_thinking'"):
+            dialect_of(found, None, {"enable_thinking": False})
+        with pytest.warns(UserWarning, match="the model has no chat template"):
+            dialect_of(WordCodec(), None, {"enable_thinking": False})
