@@ -15,7 +15,7 @@ Definition = Function | ast.ClassDef
 
 # Marks that end no sentence, although a point is in them.
 ABBREVIATION = re.compile(r"\b(e\.g|i\.e|et al|vs|cf|App|Fig|Eq|No|approx)\.(?=\s)")
-SENTENCE_END = re.compile(r"[.!?][\"')\]*_]*\s+(?![a-z])")
+SENTENCE_END = re.compile(r"[.!?][\"')\]*_]*\s+(?![a-z]+\b)")
 # A value with its interval or its error is one word: +0.08 [+0.05, +0.12], 0.40 ± 0.10.
 INTERVAL = re.compile(r"\s*\[[-+]?[\d.]+, [-+]?[\d.]+\]|\s*± [\d.]+")
 NEW_ITEM = re.compile(r"^\s*([-*+]|\d+\.)\s")

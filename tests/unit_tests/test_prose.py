@@ -23,8 +23,8 @@ WELL_BELOW = 20
 
 # Still to be rewritten; entries only ever leave these sets.
 UNFINISHED_PAGES = {
-    "CHANGELOG.md", "evaluation.md",
-    "performance.md", "results.md", "rewards.md", "scale-out.md",
+    "CHANGELOG.md", 
+    "performance.md", "results.md", "rewards.md",
 }  # fmt: skip
 UNFINISHED_ROOMS = {
     "chat", "cli", "dialects", "evaluation", "inference", "live", "policies", "rewards", "runtime", "search",
@@ -93,6 +93,7 @@ def test_the_words_of_the_list_are_found_outside_of_code_only():
         ),
         ("Call `a. B`. `c` follows.", ["Call Code", "Code follows."]),
         ("See https://a.org/b.c. It is [a link. Or two](x.md).", ["See Address", "It is a link", "Or two."]),
+        ("It ends. vLLM goes on.", ["It ends", "vLLM goes on."]),
         ("At 32, 64, ... tokens it stops.", ["At 32, 64, ... tokens it stops."]),
         ('He said "yes." Then (no.) And **so.** On.', ['He said "yes', "Then (no", "And **so", "On."]),
     ],
