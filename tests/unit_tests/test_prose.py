@@ -23,7 +23,7 @@ WELL_BELOW = 20
 
 # Still to be rewritten; entries only ever leave these sets.
 UNFINISHED_PAGES = {
-    "CHANGELOG.md", 
+    "CHANGELOG.md",
     "performance.md", "results.md", "rewards.md",
 }  # fmt: skip
 UNFINISHED_ROOMS = {
