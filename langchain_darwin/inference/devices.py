@@ -1,4 +1,4 @@
-"""Where a model runs and in which numbers, by name or by what this machine has."""
+"""Resolve the `device` and `dtype` settings by name or by what this machine has."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
 def resolve_dtype(dtype: str | torch.dtype, device: torch.device) -> torch.dtype:
     """The number type meant by "auto", a name such as "bfloat16", or a torch dtype."""
     if dtype == "auto":
-        return torch.bfloat16 if _native_bfloat16(device) else torch.float32
+        return torch.bfloat16 if _native_bfloat16(device) else _without_bfloat16(device)
     number = _DTYPES.get(str(dtype).removeprefix("torch."))
     if number is None:
         msg = f"dtype={dtype!r} is unknown; use 'auto', {', '.join(map(repr, _DTYPES))}"
@@ -42,8 +42,13 @@ def _available(device: str) -> bool:
     return torch.backends.mps.is_available()
 
 
+def _without_bfloat16(device: torch.device) -> torch.dtype:
+    """Return float16 for GPUs, where it takes half the memory and time of float32 (T4, V100), else float32."""
+    return torch.float16 if device.type == "cuda" else torch.float32
+
+
 def _native_bfloat16(device: torch.device) -> bool:
-    """Whether bfloat16 is computed as such: recent GPUs, CPUs with avx512_bf16 (1.5 times float32) or AMX."""
+    """Return True if bfloat16 is computed as such: recent GPUs, CPUs with avx512_bf16 (1.5 times float32) or AMX."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported") if device.type == "cpu" else ()

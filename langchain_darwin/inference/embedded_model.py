@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_darwin.errors import ConfigurationError, MissingDependencyError, ModelNotFound
+from langchain_darwin.inference.sources import resolve_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -47,9 +48,10 @@ def resolve_model(model: str | os.PathLike[str] | None) -> str | Path:
 
     Raises:
         ModelNotFound: There is no such folder, or no embedded model and no network to download it from.
+        UnsupportedModelError: It is a GGUF file or a LoRA adapter.
     """
     if model is not None:
-        return _folder_or_id(model)
+        return resolve_source(model)
     if _in_hub_cache(HUB_ID):
         return HUB_ID
     if find_gguf() is not None:
@@ -200,17 +202,6 @@ def _digest(path: Path) -> str:
     """The file's SHA-256, computed once a process (about 0.3 s for the 98 MB of the wheel)."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _folder_or_id(model: str | os.PathLike[str]) -> str | Path:
-    """A folder if there is one, else a hub id; what can only be a folder must exist."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        return path
-    text = os.fspath(model)
-    if not isinstance(model, str) or path.is_absolute() or text.startswith(".") or text.count("/") > 1:
-        raise ModelNotFound(f"model={text!r} is neither a folder nor a hub id like {HUB_ID!r}; check the path.")
-    return text
 
 
 def _in_hub_cache(hub_id: str) -> bool:

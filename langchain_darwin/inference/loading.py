@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import transformers
 from transformers import AutoModelForCausalLM, DynamicCache
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from langchain_darwin.errors import ModelNotFound, UnsupportedModelError
+from langchain_darwin.errors import UnsupportedModelError
 from langchain_darwin.inference.chat_codec import ChatCodec, response_end_ids
 from langchain_darwin.inference.devices import resolve_device, resolve_dtype
 from langchain_darwin.inference.kernels.packed_linear import pack_linears
 from langchain_darwin.inference.kernels.step_attention import use_even_queries
 from langchain_darwin.inference.pretrained import Pretrained, context_length
 from langchain_darwin.inference.shared_models import SharedModels
+from langchain_darwin.inference.sources import resolve_source
 
 _UNSTATED_CONTEXT = 32_768  # tokens, for the few models that state no limit (recurrent ones)
 
@@ -67,18 +67,20 @@ def load_model(
     Args:
         model: Folder or hub id. Weights are read from safetensors files only.
         revision: Branch, tag or commit of a hub id.
-        dtype: "auto" is bfloat16 where the device computes in it natively, else float32.
+        dtype: "auto" is bfloat16 where the device computes in it natively, float16 on GPUs that do not, else float32.
         device: "auto" is the first of cuda, mps and cpu that this machine has.
         trust_remote_code: Run Python code that comes with the model.
 
     Raises:
         ModelNotFound: No such folder, or no such model on the hub or in the local cache.
-        UnsupportedModelError: The model cannot be driven; the message says why.
+        UnsupportedModelError: The model cannot be driven, or a file of it is damaged; the message says why.
+        MissingDependencyError: The model's code needs a package that is not installed.
+        PolicyError: The device's memory is too small for the weights.
         ConfigurationError: The device or dtype is unknown or not available here.
     """
     place = resolve_device(device)
     number = resolve_dtype(dtype, place)
-    source = _resolve_source(model)
+    source = resolve_source(model)
     key = (source, revision, number, str(place), trust_remote_code)
     return _shared.get(key, lambda: _load(*key))
 
@@ -109,10 +111,10 @@ def _load(source: str, revision: str | None, dtype: torch.dtype, device: str, tr
     _check_config(source, config)
     tokenizer = files.tokenizer()
     _check_template(source, tokenizer)
-    model, lacking = files.weights(AutoModelForCausalLM, dtype)
+    model, lacking = files.weights(AutoModelForCausalLM, dtype, device)
     _check_weights(source, type(model), lacking)
     _check_forward(source, type(model))
-    model = model.to(device).eval().requires_grad_(requires_grad=False)
+    model = model.eval().requires_grad_(requires_grad=False)
     pack_linears(model)
     use_even_queries(model)
     end_ids = response_end_ids(tokenizer, getattr(model.generation_config, "eos_token_id", None))
@@ -127,21 +129,6 @@ def _load(source: str, revision: str | None, dtype: torch.dtype, device: str, tr
         end_ids=end_ids,
         ragged=is_ragged(model.config),
     )
-
-
-def _resolve_source(model: str | Path) -> str:
-    """An absolute folder, or a hub id."""
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            msg = f"model={str(model)!r} is a folder without config.json; pass a Hugging Face model's folder"
-            raise ModelNotFound(msg)
-        return str(path.resolve())
-    text = str(model)
-    if isinstance(model, Path) or text.startswith((".", "~", os.sep)) or text.count("/") > 1:
-        msg = f"model={text!r}: no such folder; pass a folder with config.json or a Hugging Face hub id"
-        raise ModelNotFound(msg)
-    return text
 
 
 def _check_config(source: str, config: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +13,17 @@ import transformers
 from transformers import AutoConfig, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from langchain_darwin.errors import ModelNotFound, UnsupportedModelError, first_line
-from langchain_darwin.inference.model_files import least_limit
+from langchain_darwin.errors import (
+    DarwinError,
+    MissingDependencyError,
+    ModelNotFound,
+    PolicyError,
+    UnsupportedModelError,
+    first_line,
+)
+from langchain_darwin.inference.file_checks import check_files, check_not_quantised
+from langchain_darwin.inference.model_files import least_limit, model_folder
+from langchain_darwin.inference.out_of_memory import is_out_of_memory
 
 
 @dataclass(frozen=True)
@@ -36,27 +46,36 @@ class Pretrained:
     trust_remote_code: bool = False
 
     def config(self) -> Any:
-        """The configuration."""
+        """The configuration, after a look at the files that are on this machine already."""
+        folder = model_folder(self.source, self.revision)
+        if folder is not None:
+            check_files(folder, self.called)
         with self._blame():
-            return AutoConfig.from_pretrained(self.source, **self._options)
+            config = AutoConfig.from_pretrained(self.source, **self._options)
+        check_not_quantised(config, self.called)
+        return config
 
     def tokenizer(self) -> Any:
         """The tokenizer."""
         with self._blame():
             return AutoTokenizer.from_pretrained(self.source, **self._options)
 
-    def weights(self, auto_class: Any, dtype: torch.dtype) -> tuple[Any, list[str]]:
-        """The model from safetensors files, and the names of weights that these lack or disagree with.
+    def weights(self, auto_class: Any, dtype: torch.dtype, device: str | torch.device) -> tuple[Any, list[str]]:
+        """The model on its device from safetensors files, and the names of weights that these lack or disagree with.
+
+        With accelerate installed, weights of a GPU go straight to it. Otherwise they are held in main memory first.
 
         Args:
             auto_class: What makes the model, such as `AutoModelForCausalLM`.
             dtype: Of the weights.
+            device: Where they go.
         """
         read: Callable[..., Any] = auto_class.from_pretrained
-        with self._blame(), _quiet(), self._blame_format():
-            model, info = read(
-                self.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **self._options
-            )
+        straight = torch.device(device).type != "cpu" and importlib.util.find_spec("accelerate") is not None
+        options = {**self._options, "device_map": {"": str(device)}} if straight else self._options
+        with self._blame(), _quiet(), self._blame_format(), self._blame_memory(device):
+            model, info = read(self.source, dtype=dtype, use_safetensors=True, output_loading_info=True, **options)
+            model = model.to(device)
         return model, sorted(map(str, [*info["missing_keys"], *info["mismatched_keys"]]))
 
     @property
@@ -74,9 +93,31 @@ class Pretrained:
                 f"folder of a model. Cause: {first_line(error)}"
             )
             raise ModelNotFound(msg) from error
-        except ValueError as error:
-            msg = f"{self.called} cannot be read by transformers {transformers.__version__}: {first_line(error)}"
+        except DarwinError:
+            raise
+        except ImportError as error:
+            msg = f"{self.called} needs a package that is not installed: {first_line(error)}"
+            raise MissingDependencyError(msg) from error
+        except Exception as error:  # whatever transformers and the formats under it raise
+            said = (
+                first_line(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {first_line(error)}"
+            )
+            msg = f"{self.called} cannot be read by transformers {transformers.__version__}: {said}"
             raise UnsupportedModelError(msg) from error
+
+    @contextlib.contextmanager
+    def _blame_memory(self, device: str | torch.device) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            if not is_out_of_memory(error):
+                raise
+            msg = (
+                f"{self.called} does not fit into the memory of {device}; free what else holds memory there (a reward "
+                "model, another process), take a smaller or quantised model, or spread it over several GPUs with "
+                "engine='vllm' and engine_options={'tensor_parallel_size': 2}"
+            )
+            raise PolicyError(msg) from error
 
     @contextlib.contextmanager
     def _blame_format(self) -> Iterator[None]:

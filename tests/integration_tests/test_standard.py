@@ -30,7 +30,7 @@ class TestJsonSchema(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"search": BestOfN(n=2), "reward": called, "seed": 5, "max_tokens": 64}
+        return {"search": BestOfN(n=2), "reward": called, "seed": 5, "max_tokens": 32}
 
     @property
     def model_override_value(self) -> str:
@@ -59,6 +59,7 @@ class TestJsonSchema(ChatModelIntegrationTests):
         super().test_agent_loop(model)
 
 
+@pytest.mark.slow
 class TestFunctionCalling(TestJsonSchema):
     @property
     def structured_output_kwargs(self) -> dict[str, Any]:

@@ -15,6 +15,12 @@ def test_dtype_and_device_by_name():
     assert resolve_device(torch.device("cpu")) == resolve_device("cpu") == torch.device("cpu")
 
 
+def test_gpus_without_bfloat16_compute_in_float16(monkeypatch):
+    for native, expected in ((True, torch.bfloat16), (False, torch.float16)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda native=native, **_: native)
+        assert resolve_dtype("auto", torch.device("cuda")) is expected
+
+
 def test_wrong_dtypes_and_devices_are_refused(monkeypatch):
     with pytest.raises(ConfigurationError, match="dtype='int3' is unknown; use 'auto', 'float32'"):
         resolve_dtype("int3", torch.device("cpu"))
