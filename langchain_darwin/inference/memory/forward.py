@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.cache_utils import Cache
 
 from langchain_darwin.inference.kernels.step_threads import step_threads
@@ -14,42 +17,67 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Masks = torch.Tensor | dict[str, torch.Tensor]
-Forward = Callable[[torch.Tensor, Masks, torch.Tensor, Cache, torch.Tensor], torch.Tensor]
-"""`forward(ids [B, n], masks, positions [B, n], cache, last [B]) -> float32 [B, width]`, read at `last`."""
+
+_KERNELS = [SDPBackend.FLASH_ATTENTION, SDPBackend.EFFICIENT_ATTENTION, SDPBackend.MATH]
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The tensors of one forward pass over `B` rows of `n` new tokens, all on the model's device.
+
+    Attributes:
+        ids: Token ids `[B, n]`, padded on the right.
+        masks: As `additive_masks` gives them.
+        positions: Position of each token `[B, n]`; padding repeats the last one.
+        last: Place of each row's last token among the `n` `[B]`.
+        kept: The different values of `last`, ascending; None if `n` is 1.
+        place: Place of each row's value among `kept` `[B]`; None if `n` is 1.
+    """
+
+    ids: torch.Tensor
+    masks: Masks
+    positions: torch.Tensor
+    last: torch.Tensor
+    kept: torch.Tensor | None = None
+    place: torch.Tensor | None = None
+
+
+Forward = Callable[[Inputs, Cache], torch.Tensor]
+"""`forward(inputs, cache) -> float32 [B, width]`, read at each row's last token."""
 
 
 def causal_logits(model: PreTrainedModel) -> Forward:
     """Next-token logits of a causal language model, computed at the last tokens only."""
     threads = step_threads(model)
 
-    def forward(
-        ids: torch.Tensor, masks: Masks, positions: torch.Tensor, cache: Cache, last: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(inputs: Inputs, cache: Cache) -> torch.Tensor:
         if threads is None:
-            return logits_at(ids, masks, positions, cache, last)
-        rows, new = ids.shape
-        return threads.compute(rows, new, lambda: logits_at(ids, masks, positions, cache, last))
+            return logits_at(inputs, cache)
+        rows, new = inputs.ids.shape
+        return threads.compute(rows, new, lambda: logits_at(inputs, cache))
 
-    def logits_at(
-        ids: torch.Tensor, masks: Masks, positions: torch.Tensor, cache: Cache, last: torch.Tensor
-    ) -> torch.Tensor:
-        keep: int | torch.Tensor = 1
-        place = last
-        if ids.shape[1] > 1:
-            keep, place = torch.unique(last, return_inverse=True)
+    def logits_at(inputs: Inputs, cache: Cache) -> torch.Tensor:
         logits: torch.Tensor = model(
-            input_ids=ids,
-            attention_mask=masks,
-            position_ids=positions,
+            input_ids=inputs.ids,
+            attention_mask=inputs.masks,
+            position_ids=inputs.positions,
             past_key_values=cache,
             use_cache=True,
-            logits_to_keep=keep,
+            logits_to_keep=1 if inputs.kept is None else inputs.kept,
         ).logits
-        if ids.shape[1] == 1:
+        if inputs.place is None:
             return logits[:, -1].float()
-        return logits[torch.arange(len(ids), device=ids.device), place].float()
+        return logits[torch.arange(len(logits), device=logits.device), inputs.place].float()
 
     return forward
+
+
+def attention_kernels(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    """Context in which attention on CUDA does without cuDNN; nothing changes on other devices.
+
+    cuDNN makes a plan for every new shape, which takes longer than many decode steps, and each longer text is one.
+    """
+    return sdpa_kernel(_KERNELS) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def attention_windows(model: PreTrainedModel) -> dict[str, int | None]:

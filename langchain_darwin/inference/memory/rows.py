@@ -26,6 +26,7 @@ class Row:
     reused: int = 0
     behind: bool = False
     slot: int = field(default=-1, repr=False)
+    table: int = field(default=-1, repr=False)
 
 
 class RowStore(Protocol):

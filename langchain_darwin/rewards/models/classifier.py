@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from langchain_darwin.inference.loading import is_ragged
-from langchain_darwin.inference.memory.forward import Forward, Masks
+from langchain_darwin.inference.memory.forward import Forward, Inputs
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
 from langchain_darwin.rewards.models.encoding import REMEMBERED, Encoder, Ids
@@ -139,13 +139,15 @@ def has_score_head(model: Any) -> bool:
 def _last_scores(model: Any) -> Forward:
     """Outputs of the head at the last token of each row."""
 
-    def forward(
-        ids: torch.Tensor, masks: Masks, positions: torch.Tensor, cache: Cache, last: torch.Tensor
-    ) -> torch.Tensor:
+    def forward(inputs: Inputs, cache: Cache) -> torch.Tensor:
         hidden = model.base_model(
-            input_ids=ids, attention_mask=masks, position_ids=positions, past_key_values=cache, use_cache=True
+            input_ids=inputs.ids,
+            attention_mask=inputs.masks,
+            position_ids=inputs.positions,
+            past_key_values=cache,
+            use_cache=True,
         ).last_hidden_state
-        scores: torch.Tensor = model.score(hidden[torch.arange(len(ids), device=ids.device), last])
+        scores: torch.Tensor = model.score(hidden[torch.arange(len(hidden), device=hidden.device), inputs.last])
         return scores.float()
 
     return forward

@@ -16,7 +16,7 @@ from langchain_darwin.errors import ConfigurationError, ContextOverflowError
 from langchain_darwin.inference.chat_codec import end_of_turn_id
 from langchain_darwin.inference.embedded_model import resolve_model
 from langchain_darwin.inference.loading import LoadedModel, load_model
-from langchain_darwin.inference.memory.forward import Masks
+from langchain_darwin.inference.memory.forward import Inputs
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.rewards.models.encoding import REMEMBERED, Ids, ever_shorter
 from langchain_darwin.rewards.transcript import content, turns
@@ -89,23 +89,25 @@ class Features:
         hidden: torch.Tensor = self._model(input_ids=ids, use_cache=False).last_hidden_state[0].float()
         return hidden[-1] if self.pooling == "last" else hidden[start:].mean(dim=0)
 
-    def _forward(
-        self, ids: torch.Tensor, masks: Masks, positions: torch.Tensor, cache: Cache, last: torch.Tensor
-    ) -> torch.Tensor:
+    def _forward(self, inputs: Inputs, cache: Cache) -> torch.Tensor:
         """Features of each row, at its last token or of all from there back to the answer's first.
 
         For the mean, the hidden states are kept in the cache as the keys of one layer more, so that those of text
         that is not computed again are at hand.
         """
         hidden: torch.Tensor = self._model(
-            input_ids=ids, attention_mask=masks, position_ids=positions, past_key_values=cache, use_cache=True
+            input_ids=inputs.ids,
+            attention_mask=inputs.masks,
+            position_ids=inputs.positions,
+            past_key_values=cache,
+            use_cache=True,
         ).last_hidden_state
-        rows = torch.arange(len(ids), device=ids.device)
+        rows = torch.arange(len(hidden), device=hidden.device)
         if self.pooling == "last":
-            return hidden[rows, last].float()
+            return hidden[rows, inputs.last].float()
         known = cache.update(hidden[:, None], hidden[:, None, :, :1], self.layer)[0][:, 0]  # [B, columns, width]
-        columns = torch.arange(known.shape[1], device=ids.device)
-        answer = (columns >= self._start) & (columns <= positions[rows, last][:, None])
+        columns = torch.arange(known.shape[1], device=hidden.device)
+        answer = (columns >= self._start) & (columns <= inputs.positions[rows, inputs.last][:, None])
         total = torch.where(answer[..., None], known.float(), 0).sum(dim=1)
         return total / answer.sum(dim=1, keepdim=True)
 

@@ -6,6 +6,7 @@ from transformers import AutoModelForCausalLM
 
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.inference.memory.rows import RowStore
+from langchain_darwin.inference.memory.slot_cache import SlotCache
 from tests.tiny_models import FAMILIES, HYBRIDS, cached_tiny_model
 
 TEXT = tuple(torch.randint(10, 300, (400,), generator=torch.Generator().manual_seed(1)).tolist())
@@ -192,8 +193,8 @@ def test_what_is_read_again_grown_and_with_another_end_stays_in_its_place(llama,
     searches = [[(*TEXT[i : i + 30], 1), (*TEXT[i : i + 25], 1)] for i in (0, 100, 200)]
     for texts in searches:
         store.read(texts)
-    monkeypatch.setattr(store._memory, "swap", None)
-    monkeypatch.setattr(store._memory, "copy", None)
+    monkeypatch.setattr(SlotCache, "swap", None)
+    monkeypatch.setattr(SlotCache, "copy", None)
     for texts in searches:
         grown = [(*text[:-1], 2, 3, 1) for text in texts]
         outputs, computed = store.read(grown)
@@ -202,7 +203,7 @@ def test_what_is_read_again_grown_and_with_another_end_stays_in_its_place(llama,
 
 
 def test_long_prefixes_are_computed_in_pieces(model, monkeypatch):
-    monkeypatch.setattr("langchain_darwin.inference.memory.kv_slots._CHUNK", 32)
+    monkeypatch.setattr("langchain_darwin.inference.memory.passes.PIECE", 32)
     store = KVSlots(model, 4)
     texts = [TEXT[:100], OTHER[:64], OTHER[100:105]]
     _, logits = store.open(texts)
@@ -212,12 +213,12 @@ def test_long_prefixes_are_computed_in_pieces(model, monkeypatch):
 def test_a_failed_forward_leaves_memory_as_it_was(llama):
     store = KVSlots(llama, 8)
     rows, _ = store.open([TEXT[:30], OTHER[:20]])
-    forward, store._forward = store._forward, lambda *_: 1 / 0
+    forward, store._passes._forward = store._passes._forward, lambda *_: 1 / 0
     with pytest.raises(ZeroDivisionError):
         store.open([(*TEXT[:30], 5, 6), OTHER[100:140]])
     with pytest.raises(ZeroDivisionError):
         advance(store, [5, 6])
-    store._forward = forward
+    store._passes._forward = forward
     assert sorted(map(id, store.live)) == sorted(map(id, rows))
     step(llama, store, 0)
     new, logits = store.open([(*TEXT[:30], 5, 6), OTHER[100:140]])
@@ -226,9 +227,11 @@ def test_a_failed_forward_leaves_memory_as_it_was(llama):
 
 
 def test_it_computes_what_it_is_told(llama):
-    def norms(ids, masks, positions, cache, last):
-        hidden = llama.model(ids, attention_mask=masks, position_ids=positions, past_key_values=cache)
-        return hidden.last_hidden_state[torch.arange(len(ids)), last].float()
+    def norms(inputs, cache):
+        hidden = llama.model(
+            inputs.ids, attention_mask=inputs.masks, position_ids=inputs.positions, past_key_values=cache
+        )
+        return hidden.last_hidden_state[torch.arange(len(inputs.ids)), inputs.last].float()
 
     _, outputs = KVSlots(llama, 4, forward=norms).open([TEXT[:20], OTHER[:7]])
     with torch.inference_mode():

@@ -97,9 +97,11 @@ class TestLoop:
         policy.propose([(20, 21)], 1).result(60)
         alone = policy.propose(asked, 4).result(60)
         store, sizes = the_batch(policy)._store, []
-        compute = store._forward
+        compute = store._passes._forward
         monkeypatch.setattr(
-            store, "_forward", lambda ids, *rest: (sizes.append(tuple(ids.shape)), compute(ids, *rest))[1]
+            store._passes,
+            "_forward",
+            lambda inputs, cache: (sizes.append(tuple(inputs.ids.shape)), compute(inputs, cache))[1],
         )
         text, go_on = held_text(policy)
         sizes.clear()
