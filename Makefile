@@ -110,6 +110,11 @@ imports: $(STAMP)  ## Check that imports go one way only
 .PHONY: check-local
 check-local: lint types imports api test-unit test-embedded  ## Everything but vLLM
 
+.PHONY: api
+api: $(STAMP)  ## Compare the public interface with that of the last tag
+	@tag=$$(git describe --tags --abbrev=0 2>/dev/null) || { echo "api: there is no tag to compare with yet"; exit 0; }; \
+		$(BIN)/python -m tests.public_api "$$tag"
+
 .PHONY: check
 check: check-local test-vllm  ## Everything a change must pass
 

@@ -83,3 +83,20 @@ class MissingDependencyError(DarwinError, ImportError):
 def first_line(error: BaseException) -> str:
     """The first line of what another library's error says, or its class if it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "ContextOverflowError",
+    "DarwinError",
+    "InvalidRequestError",
+    "MissingDependencyError",
+    "ModelNotFound",
+    "PolicyError",
+    "RewardError",
+    "RewardTimeoutError",
+    "SearchCancelledError",
+    "SearchTimeoutError",
+    "UnsupportedModelError",
+]

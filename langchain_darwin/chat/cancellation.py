@@ -139,6 +139,3 @@ class ScopedPolicy:
         for scope in self._scopes:
             scope.hold(future)
         return future
-
-
-__all__ = ["CancelScope", "cancellable", "check_scopes", "open_scopes"]

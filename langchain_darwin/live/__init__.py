@@ -9,8 +9,34 @@ of the model is shown as plain text: it can neither style the view nor drive the
 
 from __future__ import annotations
 
-from langchain_darwin.live.progress import Progress, Slot
-from langchain_darwin.live.text import bar, head, printable, tail
-from langchain_darwin.live.view import LiveView
+from typing import TYPE_CHECKING
 
-__all__ = ["LiveView", "Progress", "Slot", "bar", "head", "printable", "tail"]
+from langchain_darwin._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from langchain_darwin.live.progress import Progress, Slot
+    from langchain_darwin.live.text import bar, head, printable, tail
+    from langchain_darwin.live.view import LiveView
+
+__all__ = [
+    "LiveView",
+    "Progress",
+    "Slot",
+    "bar",
+    "head",
+    "printable",
+    "tail",
+]
+
+_HOMES = {
+    "LiveView": "view",
+    "Progress": "progress",
+    "Slot": "progress",
+    "bar": "text",
+    "head": "text",
+    "printable": "text",
+    "tail": "text",
+}
+
+if not TYPE_CHECKING:  # a checker that saw `__getattr__` would take any name for one of these
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, __all__)

@@ -23,9 +23,31 @@ Importing this module loads neither torch nor transformers.
 
 from __future__ import annotations
 
-from langchain_darwin.testing.keywords import keyword_reward
-from langchain_darwin.testing.scripted_policy import Respond, ScriptedPolicy
-from langchain_darwin.testing.word_codec import WordCodec
-from langchain_darwin.testing.word_model import WORDS
+from typing import TYPE_CHECKING
 
-__all__ = ["WORDS", "Respond", "ScriptedPolicy", "WordCodec", "keyword_reward"]
+from langchain_darwin._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from langchain_darwin.testing.keywords import keyword_reward
+    from langchain_darwin.testing.scripted_policy import Respond, ScriptedPolicy
+    from langchain_darwin.testing.word_codec import WordCodec
+    from langchain_darwin.testing.word_model import WORDS
+
+__all__ = [
+    "WORDS",
+    "Respond",
+    "ScriptedPolicy",
+    "WordCodec",
+    "keyword_reward",
+]
+
+_HOMES = {
+    "Respond": "scripted_policy",
+    "ScriptedPolicy": "scripted_policy",
+    "WORDS": "word_model",
+    "WordCodec": "word_codec",
+    "keyword_reward": "keywords",
+}
+
+if not TYPE_CHECKING:  # a checker that saw `__getattr__` would take any name for one of these
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, __all__)

@@ -13,9 +13,15 @@ list of ids or the number of an earlier one. A field that is absent did not chan
 
 from __future__ import annotations
 
-from langchain_darwin.trace.reader import Round, Trace, read_trace, traces
-from langchain_darwin.trace.records import FORMAT, Memory, beams_of, from_record, to_record
-from langchain_darwin.trace.writer import TraceWriter
+from typing import TYPE_CHECKING
+
+from langchain_darwin._lazy import lazy_names
+
+if TYPE_CHECKING:
+    from langchain_darwin.trace.reader import Round, Trace, read_trace, traces
+    from langchain_darwin.trace.records import FORMAT, Memory, beams_of, from_record, to_record
+    from langchain_darwin.trace.streaming import stream_traces
+    from langchain_darwin.trace.writer import TraceWriter
 
 __all__ = [
     "FORMAT",
@@ -26,6 +32,24 @@ __all__ = [
     "beams_of",
     "from_record",
     "read_trace",
+    "stream_traces",
     "to_record",
     "traces",
 ]
+
+_HOMES = {
+    "FORMAT": "records",
+    "Memory": "records",
+    "Round": "reader",
+    "Trace": "reader",
+    "TraceWriter": "writer",
+    "beams_of": "records",
+    "from_record": "records",
+    "read_trace": "reader",
+    "stream_traces": "streaming",
+    "to_record": "records",
+    "traces": "reader",
+}
+
+if not TYPE_CHECKING:  # a checker that saw `__getattr__` would take any name for one of these
+    __getattr__, __dir__ = lazy_names(__name__, _HOMES, __all__)
