@@ -1,12 +1,13 @@
 """What changed for users since a tag: `python -m tests.public_api TAG` lists what would break them, and fails.
 
-Compares the names that packages export (`__all__`) and what these names are made of: arguments, attributes, methods. Where
-an object lives does not count, so that modules may move behind the exported names. That is why `griffe check`, which takes
-every module for public, is not called itself.
+Compares the names that packages export (`__all__`) and what these names are made of: arguments, attributes, methods.
+Where an object lives does not count, so that modules may move behind the exported names. That is why `griffe check`,
+which takes every module for public, is not called itself.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 
@@ -25,21 +26,25 @@ def exported(package: griffe.Object) -> Iterator[griffe.Object | griffe.Alias]:
 
 def breakages(old: griffe.Object, new: griffe.Object) -> list[str]:
     """One line for each change that breaks a user of an exported name."""
-    found = []
+    found: list[str] = []
+    kept = {each.path: each for each in exported(new)}
     for before in exported(old):
-        try:
-            after = new[before.path.removeprefix(f"{PACKAGE}.")]
-        except KeyError:
-            found.append(f"{before.path}: was removed")
-            continue
-        for change in griffe.find_breaking_changes(target(before), target(after)):
-            found.append(f"{before.path}: {change.explain(griffe.ExplanationStyle.ONE_LINE)}")
+        changes = griffe.find_breaking_changes(alone(before), alone(kept.get(before.path)))
+        found += [f"{before.path}: {explained(change)}" for change in changes]
     return list(dict.fromkeys(found))
 
 
-def target(thing: griffe.Object | griffe.Alias) -> griffe.Object:
-    """The object behind an import."""
-    return thing.final_target if isinstance(thing, griffe.Alias) else thing
+def alone(thing: griffe.Object | griffe.Alias | None) -> griffe.Module:
+    """A module of one name, so that the object itself is compared and not only its members."""
+    module = griffe.Module("exported")
+    if thing is not None:
+        module.members[thing.name] = thing.final_target if isinstance(thing, griffe.Alias) else thing
+    return module
+
+
+def explained(change: griffe.Breakage) -> str:
+    """The change in one line without colours."""
+    return re.sub(r"\x1b\[\d+m", "", change.explain(griffe.ExplanationStyle.ONE_LINE))
 
 
 def main(tag: str) -> int:

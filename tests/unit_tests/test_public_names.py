@@ -11,7 +11,10 @@ import ast
 import importlib
 from pathlib import Path
 
+import griffe
 import pytest
+
+from tests.public_api import breakages
 
 ROOT = Path(__file__).parents[2]
 LIST = ROOT / "tests" / "public_names.txt"
@@ -51,6 +54,29 @@ def test_every_name_can_be_imported_and_is_listed_by_dir(module):
 
     assert [name for name in package.__all__ if not hasattr(package, name)] == []
     assert set(package.__all__) <= set(dir(package))
+
+
+def package(folder, source):
+    (folder / "langchain_darwin").mkdir(parents=True)
+    (folder / "langchain_darwin" / "__init__.py").write_text(source, encoding="utf-8")
+    return griffe.load("langchain_darwin", search_paths=[folder], try_relative_path=False)
+
+
+def test_what_breaks_a_user_is_found(tmp_path):
+    before = "__all__ = ['Box', 'lost', 'open_box']\ndef open_box(box, key=1): ...\ndef lost(): ...\n"
+    after = "__all__ = ['Box', 'new', 'open_box']\ndef open_box(box): ...\ndef new(): ...\ndef lost(): ...\n"
+    box = "class Box:\n    def _own(self): ...\n    def size(self, unit): ...\n"
+    changed = "class Box:\n    def size(self, unit, more): ...\n"
+    old, new = package(tmp_path / "old", before + box), package(tmp_path / "new", after + changed)
+
+    found = [line.partition(": ")[2].partition(": ")[2] for line in breakages(old, new)]
+
+    assert breakages(old, old) == []
+    assert sorted(set(found)) == [
+        "Box.size(more): Parameter was added as required",
+        "lost: Public object was removed",
+        "open_box(key): Parameter was removed",
+    ]
 
 
 if __name__ == "__main__":
