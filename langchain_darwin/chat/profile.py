@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from langchain_core.language_models import ModelProfile
 
-from langchain_darwin.inference.model_files import model_folder, stated_context_length, stated_thinking
+from langchain_darwin.inference.checkpoints.model_files import model_folder, stated_context_length, stated_thinking
 from langchain_darwin.policies.base import Policy
 
 _READS_AND_WRITES: Mapping[str, Any] = {

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from langchain_darwin.errors import ConfigurationError, MissingDependencyError, ModelNotFound
-from langchain_darwin.inference.sources import resolve_source
+from langchain_darwin.inference.checkpoints.sources import resolve_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -14,12 +14,12 @@ from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from langchain_darwin.errors import UnsupportedModelError
 from langchain_darwin.inference.chat_codec import ChatCodec, response_end_ids
+from langchain_darwin.inference.checkpoints.pretrained import Pretrained, context_length
+from langchain_darwin.inference.checkpoints.sources import resolve_source
 from langchain_darwin.inference.devices import resolve_device, resolve_dtype
 from langchain_darwin.inference.kernels.packed_linear import pack_linears
 from langchain_darwin.inference.kernels.step_attention import use_even_queries
-from langchain_darwin.inference.pretrained import Pretrained, context_length
 from langchain_darwin.inference.shared_models import SharedModels
-from langchain_darwin.inference.sources import resolve_source
 
 _UNSTATED_CONTEXT = 32_768  # tokens, for the few models that state no limit (recurrent ones)
 

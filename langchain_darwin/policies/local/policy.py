@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.inference.checkpoints.model_files import has_xgrammar, stated_context_length
 from langchain_darwin.inference.embedded_model import CONTEXT_LENGTH, HUB_ID
-from langchain_darwin.inference.model_files import has_xgrammar, stated_context_length
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.grammar.lazy_grammars import LazyGrammars
 from langchain_darwin.policies.job_checks import check_job, check_prefix

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import SecretStr
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.inference.model_files import has_xgrammar
+from langchain_darwin.inference.checkpoints.model_files import has_xgrammar
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.job_checks import check_job, check_prefix
 from langchain_darwin.runtime.ranges import check_range

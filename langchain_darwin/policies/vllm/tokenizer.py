@@ -8,7 +8,7 @@ from typing import Any
 
 from langchain_darwin.errors import ModelNotFound, UnsupportedModelError, first_line
 from langchain_darwin.inference.chat_codec import ChatCodec, response_end_ids
-from langchain_darwin.inference.model_files import model_folder
+from langchain_darwin.inference.checkpoints.model_files import model_folder
 
 
 def load_codec(model: str, root: str, tokenizer: str | None) -> ChatCodec:
@@ -51,7 +51,7 @@ def _sources(model: str, root: str) -> Iterator[str]:
 
 
 def _load(source: str) -> ChatCodec:
-    from langchain_darwin.inference.pretrained import Pretrained
+    from langchain_darwin.inference.checkpoints.pretrained import Pretrained
 
     folder = Path(source).expanduser()
     source = str(folder.resolve()) if folder.is_dir() else source

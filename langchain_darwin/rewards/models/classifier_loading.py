@@ -8,9 +8,9 @@ from typing import Any
 from transformers import AutoModelForSequenceClassification
 
 from langchain_darwin.errors import ConfigurationError, UnsupportedModelError
+from langchain_darwin.inference.checkpoints.pretrained import Pretrained, context_length
 from langchain_darwin.inference.devices import resolve_device, resolve_dtype
 from langchain_darwin.inference.embedded_model import resolve_model
-from langchain_darwin.inference.pretrained import Pretrained, context_length
 from langchain_darwin.rewards.models.classifier import Classifier, has_score_head
 from langchain_darwin.rewards.models.encoding import Encoder
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from langchain_darwin.errors import ModelNotFound, UnsupportedModelError
-from langchain_darwin.inference.sources import resolve_source
+from langchain_darwin.inference.checkpoints.sources import resolve_source
 
 
 @pytest.mark.parametrize("name", ["gpt2", "org/name", "Qwen/Qwen2.5-0.5B-Instruct", "a_b/c-d.e"])

@@ -21,8 +21,8 @@ from langchain_darwin.errors import (
     UnsupportedModelError,
     first_line,
 )
-from langchain_darwin.inference.file_checks import check_files, check_not_quantised
-from langchain_darwin.inference.model_files import least_limit, model_folder
+from langchain_darwin.inference.checkpoints.file_checks import check_files, check_not_quantised
+from langchain_darwin.inference.checkpoints.model_files import least_limit, model_folder
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from langchain_darwin.errors import UnsupportedModelError
-from langchain_darwin.inference.file_checks import check_files
+from langchain_darwin.inference.checkpoints.file_checks import check_files
 from langchain_darwin.inference.loading import load_model
 from tests.tiny_models import cached_tiny_model
 

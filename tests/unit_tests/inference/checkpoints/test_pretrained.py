@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from langchain_darwin.errors import MissingDependencyError, ModelNotFound, PolicyError, UnsupportedModelError
-from langchain_darwin.inference.pretrained import Pretrained
+from langchain_darwin.inference.checkpoints.pretrained import Pretrained
 from tests.tiny_models import tiny_config
 
 
