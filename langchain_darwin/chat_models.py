@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import random
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import aclosing
-from typing import Any, cast
+from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import LanguageModelInput
-from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables import Runnable
+from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool
 
 from langchain_darwin.chat.batching import BatchedAtOnce
-from langchain_darwin.chat.callbacks import Observer, RunManager, StreamRun, progress, reward_context
-from langchain_darwin.chat.cancellation import cancellable, open_scopes
-from langchain_darwin.chat.invocation import Call, response_message
-from langchain_darwin.chat.settings import NOT_ASKED, PER_CALL, Settings, check_names
+from langchain_darwin.chat.callbacks import Run
+from langchain_darwin.chat.invocation import Call
+from langchain_darwin.chat.once import ResolvedOnce
+from langchain_darwin.chat.prepare import prepare
 from langchain_darwin.dialects.conversation import to_conversation
 from langchain_darwin.dialects.dialect import dialect_of
-from langchain_darwin.dialects.response_reader import Read
 from langchain_darwin.dialects.structured_output import (
     Method,
     check_method,
@@ -32,14 +30,10 @@ from langchain_darwin.dialects.structured_output import (
     unless_called,
     with_raw,
 )
-from langchain_darwin.dialects.tool_use import ARGUMENTS, definitions, task_and_reader, tool_use
-from langchain_darwin.errors import ContextOverflowError
-from langchain_darwin.policies.base import Policy
-from langchain_darwin.search.base import Task
-from langchain_darwin.search.driver.runner import Budget, Runner
+from langchain_darwin.dialects.tool_use import definitions, tool_use
 
 
-class ChatDarwin(BatchedAtOnce, Settings):
+class ChatDarwin(BatchedAtOnce, ResolvedOnce):
     """Chat model that searches for the answer a reward likes best, by DARWIN (arXiv 2406.15193) or another search.
 
     Setup:
@@ -57,6 +51,7 @@ class ChatDarwin(BatchedAtOnce, Settings):
         response_template: How the model writes reasoning and tool calls: "hermes", "qwen_xml", "llama_json",
             "mistral", "mistral_args", or a response template of transformers; by default found out from tokenizer
             and chat template.
+        chat_template_kwargs: Variables of the model's chat template, such as `{"enable_thinking": False}`.
         timeout, budget_tokens: Seconds, and policy tokens, after which the best answer so far comes back.
         api_key, max_retries: Of a vLLM server that `model` names; models that run here need neither.
         trace: File to which every search appends its record, as JSON lines.
@@ -89,7 +84,7 @@ class ChatDarwin(BatchedAtOnce, Settings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return self._prepare(messages, stop, kwargs, run_manager).invoke()
+        return self._call(messages, stop, kwargs, run_manager).invoke()
 
     async def _agenerate(
         self,
@@ -98,7 +93,7 @@ class ChatDarwin(BatchedAtOnce, Settings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs, run_manager, blocking=False)
+        call = await run_in_executor(None, self._call, messages, stop, kwargs, run_manager, blocking=False)
         return await call.ainvoke()
 
     def _stream(
@@ -108,7 +103,7 @@ class ChatDarwin(BatchedAtOnce, Settings):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in self._prepare(messages, stop, kwargs, run_manager).stream():
+        for chunk in self._call(messages, stop, kwargs, run_manager).stream():
             if run_manager:
                 run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
             yield chunk
@@ -120,39 +115,25 @@ class ChatDarwin(BatchedAtOnce, Settings):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = await asyncio.to_thread(self._prepare, messages, stop, kwargs, run_manager, blocking=False)
+        call = await run_in_executor(None, self._call, messages, stop, kwargs, run_manager, blocking=False)
         async with aclosing(call.astream()) as chunks:
             async for chunk in chunks:
                 if run_manager:
                     await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
                 yield chunk
 
-    def stream(
+    def _call(
         self,
-        input: Any,  # noqa: A002 - LangChain's name
-        config: RunnableConfig | None = None,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        kwargs: dict[str, Any],
+        run_manager: Run | None,
         *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> Iterator[AIMessageChunk]:
-        """Stream what is certain of the answer as soon as it is; see `docs/streaming.md`."""
-        run = StreamRun.of(config)
-        yield from super().stream(input, run.config, stop=stop, darwin_run=run, **kwargs)
-
-    async def astream(
-        self,
-        input: Any,  # noqa: A002 - LangChain's name
-        config: RunnableConfig | None = None,
-        *,
-        stop: list[str] | None = None,
-        **kwargs: Any,
-    ) -> AsyncGenerator[AIMessageChunk, None]:
-        """Stream what is certain of the answer as soon as it is; see `docs/streaming.md`."""
-        run = StreamRun.of(config)
-        stream = super().astream(input, run.config, stop=stop, darwin_run=run, **kwargs)
-        async with aclosing(cast("AsyncGenerator[AIMessageChunk, None]", stream)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        blocking: bool = True,
+    ) -> Call:
+        return prepare(
+            self._settings(stop, kwargs), messages, run_manager or kwargs.get("darwin_run"), blocking=blocking
+        )
 
     def bind_tools(
         self,
@@ -224,67 +205,13 @@ class ChatDarwin(BatchedAtOnce, Settings):
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of bare text by the policy's tokenizer."""
-        return list(self._policy({}).codec.encode_text(text))
+        return list(self.policy_of(self.model)[0].codec.encode_text(text))
 
     def get_num_tokens_from_messages(self, messages: list[BaseMessage], tools: Sequence[Any] | None = None) -> int:
         """Prompt tokens of the messages by the policy's own chat template, tools included."""
-        codec = self._policy({}).codec
-        speaking = dialect_of(codec, self.response_template).codec(codec, marked=False)
+        codec = self.policy_of(self.model)[0].codec
+        speaking = dialect_of(codec, self.response_template, self.chat_template_kwargs).codec(codec, marked=False)
         return len(speaking.encode_chat(to_conversation(messages), definitions(tools or ())))
-
-    def _prepare(
-        self,
-        messages: Sequence[BaseMessage],
-        stop: list[str] | None,
-        kwargs: dict[str, Any],
-        run_manager: RunManager | None,
-        *,
-        blocking: bool = True,
-    ) -> Call:
-        """Everything before the first token: loads the model at the first call, then takes about a millisecond."""
-        check_names(kwargs, PER_CALL | ARGUMENTS | NOT_ASKED, "a call of ChatDarwin takes no argument")
-        run = run_manager or kwargs.get("darwin_run")
-        scopes = open_scopes()
-        policy = cancellable(self._policy(kwargs), scopes)
-        task, read = self._task(messages, stop, kwargs, policy)
-        check_context(task, policy)
-        runner = Runner(
-            search=self._setting("search", kwargs),
-            task=task,
-            policy=policy,
-            reward=self._reward(kwargs).bind(policy),
-            messages=list(messages),
-            respond=lambda beam: response_message(beam, read(task.text(beam), beam.complete)),
-            budget=Budget(self._setting("timeout", kwargs), self._setting("budget_tokens", kwargs)),
-            context=reward_context(run),
-        )
-        observers: list[Observer] = [progress(run, blocking=blocking)]
-        observers += [self.on_search_event] if self.on_search_event else []
-        return Call(runner, self.trace, read, observers, self._setting("n", kwargs), scopes)
-
-    def _task(
-        self, messages: Sequence[BaseMessage], stop: list[str] | None, kwargs: dict[str, Any], policy: Policy
-    ) -> tuple[Task, Read]:
-        """The task of a call, and what reads its responses; a grammar that it needs is compiled here, not later."""
-        seed = self._setting("seed", kwargs)
-        seed = random.SystemRandom().getrandbits(31) if seed is None else seed
-        conversation, use = to_conversation(messages), tool_use(kwargs)
-        sampling = self._sampling(stop, kwargs)
-        task, read = task_and_reader(conversation, policy.codec, sampling, seed, use, self.response_template)
-        if task.sampling.constraint is not None and (prepare := getattr(policy, "prepare", None)):
-            prepare(task.sampling.constraint)
-        return task, read
-
-
-def check_context(task: Task, policy: Policy) -> None:
-    """Raise `ContextOverflowError` unless the prompt leaves room for an answer."""
-    if len(task.prompt) < policy.context_length:
-        return
-    msg = (
-        f"the prompt has {len(task.prompt)} tokens and {policy.name} holds {policy.context_length} of prompt "
-        "and answer together; shorten or trim the messages (langchain_core.messages.trim_messages)"
-    )
-    raise ContextOverflowError(msg)
 
 
 __all__ = ["ChatDarwin"]

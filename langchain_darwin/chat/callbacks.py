@@ -9,21 +9,21 @@ from __future__ import annotations
 import contextvars
 import sys
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 from langchain_core.callbacks import (
     AsyncCallbackManager,
     AsyncCallbackManagerForLLMRun,
     CallbackManager,
     CallbackManagerForLLMRun,
-    adispatch_custom_event,
-    dispatch_custom_event,
 )
+from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
 from langchain_core.runnables.config import ensure_config, var_child_runnable_config
 
+from langchain_darwin.chat.plain import plain
 from langchain_darwin.search.base import (
     Archived,
     Beam,
@@ -41,74 +41,108 @@ from langchain_darwin.search.base import (
 EVENT_NAME = "darwin"
 _NO_STREAM = "nostream"  # langgraph.constants.TAG_NOSTREAM: keeps a judge's tokens out of an agent's answer
 
-Observer = Callable[[Event], Awaitable[None] | None]
-RunManager = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
-Tell = Callable[[dict[str, Any]], Awaitable[None] | None]
+Observer: TypeAlias = Callable[[Event], Awaitable[None] | None]
+Run: TypeAlias = CallbackManagerForLLMRun | AsyncCallbackManagerForLLMRun
+_Listener: TypeAlias = Callable[[dict[str, Any]], Any]
 
 
-class StreamRun(str):
-    """The id of a streamed run, with its config, neither of which LangChain passes to `_stream`."""
+def stream_run(model: BaseChatModel, config: RunnableConfig | None, *, blocking: bool) -> tuple[Run, RunnableConfig]:
+    """The run that a stream of the model will be, and the config that makes LangChain begin just that run.
 
-    __slots__ = ("config",)
-    config: RunnableConfig
+    LangChain hands no run to `_stream`. So the handlers of config, model and environment are gathered here, once,
+    and LangChain finds them in the config.
+    """
+    config = ensure_config(config)
+    ident = config["run_id"] = config.get("run_id") or uuid.uuid4()
+    gather: Any = CallbackManager.configure if blocking else AsyncCallbackManager.configure
+    manager = gather(
+        config.get("callbacks"),
+        model.callbacks,
+        model.verbose,
+        config.get("tags"),
+        model.tags,
+        config.get("metadata"),
+        model.metadata,
+    )
+    config["callbacks"] = manager
+    kind = CallbackManagerForLLMRun if blocking else AsyncCallbackManagerForLLMRun
+    names = ("handlers", "inheritable_handlers", "tags", "inheritable_tags", "metadata", "inheritable_metadata")
+    facts = {name: getattr(manager, name) for name in names}
+    return kind(run_id=ident, parent_run_id=manager.parent_run_id, **facts), config
 
-    @classmethod
-    def of(cls, config: RunnableConfig | None) -> StreamRun:
-        """The run that a `stream` call with this config will be."""
-        config = ensure_config(config)
-        config["run_id"] = config.get("run_id") or uuid.uuid4()
-        run = cls(config["run_id"])
-        run.config = config
-        return run
 
-
-def progress(run: RunManager | StreamRun | None, *, blocking: bool) -> Observer:
+def progress(run: Run | None, *, blocking: bool) -> Observer:
     """An observer that tells callbacks, and LangGraph's `custom` stream if there is one.
 
     Unless `blocking`, it may return an awaitable. If nothing is known of this run (None), the run around it, if
-    there is one, is told.
+    there is one, is told. A handler that raises keeps no event from the others; the error of one with `raise_error`
+    is raised when all have been told.
     """
     write = _stream_writer()
-    tell = _tell_around(blocking=blocking) if run is None else _tell_own(run, blocking=blocking)
+    listeners = _listeners(run, blocking=blocking)
 
     def observe(event: Event) -> Awaitable[None] | None:
         data = summary(event)
         if data is None:
             return None
         write(data)
-        return tell(data)
+        if not blocking:
+            return _atell(listeners, data)
+        _tell(listeners, data)
+        return None
 
     return observe
 
 
-def _tell_own(run: RunManager | StreamRun, *, blocking: bool) -> Tell:
+def _listeners(run: Run | None, *, blocking: bool) -> list[_Listener]:
+    """One function per handler, so that each is told by itself."""
+    around: Any = run or (var_child_runnable_config.get() or {}).get("callbacks")
+    ident = getattr(around, "run_id", None) or getattr(around, "parent_run_id", None)
+    if ident is None:
+        return []
     kind = CallbackManager if blocking else AsyncCallbackManager
-    if isinstance(run, StreamRun):
-        manager = kind.configure(
-            run.config.get("callbacks"),
-            inheritable_tags=run.config.get("tags"),
-            inheritable_metadata=run.config.get("metadata"),
-        )
-        return partial(manager.on_custom_event, EVENT_NAME, run_id=uuid.UUID(run))
-    manager = kind(run.handlers, parent_run_id=run.run_id, tags=run.tags, metadata=run.metadata)
-    return partial(manager.on_custom_event, EVENT_NAME, run_id=run.run_id)
+    each = [
+        kind([handler], parent_run_id=ident, tags=around.tags, metadata=around.metadata) for handler in around.handlers
+    ]
+    return [partial(manager.on_custom_event, EVENT_NAME, run_id=ident) for manager in each]
 
 
-def _tell_around(*, blocking: bool) -> Tell:
-    config = var_child_runnable_config.get()
-    if getattr((config or {}).get("callbacks"), "parent_run_id", None) is None:
-        return _tell_nobody
-    return partial(dispatch_custom_event if blocking else adispatch_custom_event, EVENT_NAME, config=config)
+def _tell(listeners: Sequence[_Listener], data: dict[str, Any]) -> None:
+    failures = []
+    for listen in listeners:
+        try:
+            listen(data)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+    if failures:
+        raise failures[0]
 
 
-def reward_context(run: RunManager | StreamRun | None) -> contextvars.Context:
+async def _atell(listeners: Sequence[_Listener], data: dict[str, Any]) -> None:
+    failures = []
+    for listen in listeners:
+        try:
+            await listen(data)
+        except Exception as error:  # noqa: BLE001 - raised below
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def reward_context(run: Run | None) -> contextvars.Context:
     """The context in which a reward runs: its own LangChain calls are children of this run, and not streamed."""
     config: RunnableConfig = {**(var_child_runnable_config.get() or {})}
     config["tags"] = [*config.get("tags", []), _NO_STREAM]
-    if run is not None and not isinstance(run, StreamRun):
+    if run is not None:
         kind = CallbackManager if isinstance(run, CallbackManagerForLLMRun) else AsyncCallbackManager
         handlers = run.inheritable_handlers
-        config["callbacks"] = kind(handlers, inheritable_handlers=handlers, parent_run_id=run.run_id)
+        config["callbacks"] = kind(
+            handlers,
+            inheritable_handlers=handlers,
+            parent_run_id=run.run_id,
+            tags=run.inheritable_tags,
+            inheritable_tags=run.inheritable_tags,
+        )
     context = contextvars.copy_context()
     context.run(var_child_runnable_config.set, config)
     return context
@@ -132,8 +166,13 @@ def _stream_writer() -> Callable[[Mapping[str, Any]], None]:
     return lambda data: writer({EVENT_NAME: data})
 
 
-def summary(event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - a table
-    """An event as a small JSON-able dict without token ids, or None for those of no interest to people."""
+def summary(event: Event) -> dict[str, Any] | None:
+    """An event as a small dict of built-in types without token ids, or None for those of no interest to people."""
+    facts = _facts(event)
+    return None if facts is None else {name: plain(value) for name, value in facts.items()}
+
+
+def _facts(event: Event) -> dict[str, Any] | None:  # noqa: PLR0911 - a table
     match event:
         case Started():
             return {"event": "started", "search": dict(event.search), "seed": event.seed}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import math
 import time
 from collections.abc import AsyncGenerator, Generator, Iterator, Sequence
 from concurrent.futures import CancelledError
@@ -21,8 +20,10 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResu
 from langchain_darwin.chat.callbacks import Observer
 from langchain_darwin.chat.cancellation import CancelScope, check_scopes
 from langchain_darwin.chat.chunks import Pieces
+from langchain_darwin.chat.plain import plain
 from langchain_darwin.chat.streaming import CommittedText
-from langchain_darwin.dialects.response_reader import Read, Reading, plain
+from langchain_darwin.dialects.response_reader import Read, Reading
+from langchain_darwin.dialects.response_reader import plain as plain_text
 from langchain_darwin.errors import DarwinError, SearchCancelledError
 from langchain_darwin.search.base import Beam, CycleStarted, Event, Finished, Grown, Outcome, Replaced
 from langchain_darwin.search.driver.runner import Runner
@@ -39,6 +40,7 @@ class Call:
         runner: The search, ready to run.
         trace: File to append the trace to, or None.
         read: Takes the text of a response apart.
+        tell: Tells LangChain's handlers of every event; awaited if need be. What it raises ends the call.
         observers: Called with every event, in order, and awaited if need be; one that raises is logged and left
             out from then on.
         n: How many answers to return, best first.
@@ -48,7 +50,8 @@ class Call:
 
     runner: Runner
     trace: str | Path | None = None
-    read: Read = plain
+    read: Read = plain_text
+    tell: Observer = lambda _event: None
     observers: list[Observer] = field(default_factory=list)
     n: int = 1
     scopes: Sequence[CancelScope] = ()
@@ -118,9 +121,9 @@ class Call:
             try:
                 for event in events:
                     self._note(event)
-                    self._tell(event)
                     if trace:
                         trace.write(event)
+                    self._tell(event)
                     yield event
             except (DarwinError, CancelledError) as error:
                 raise self._with_findings(self._unless_cancelled(error), trace) from error.__cause__
@@ -131,9 +134,9 @@ class Call:
             try:
                 async for event in events:
                     self._note(event)
-                    await self._atell(event)
                     if trace:
                         await trace.awrite(event)
+                    await self._atell(event)
                     yield event
             except (DarwinError, CancelledError) as error:
                 ended = self._unless_cancelled(error)
@@ -162,13 +165,13 @@ class Call:
         for observer in list(self.observers):
             with self._guarded(observer):
                 observer(event)
+        self.tell(event)
 
     async def _atell(self, event: Event) -> None:
         for observer in list(self.observers):
             with self._guarded(observer):
-                told = observer(event)
-                if inspect.isawaitable(told):
-                    await told
+                await _awaited(observer(event))
+        await _awaited(self.tell(event))
 
     @contextmanager
     def _guarded(self, observer: Observer) -> Iterator[None]:
@@ -204,7 +207,7 @@ class Call:
         message = self.read(self.runner.task.text(beam), True).message()
         message.usage_metadata = self._usage(beam, message.additional_kwargs.get("reasoning_content", ""))
         message.response_metadata = {
-            "model_name": self.runner.policy.name,
+            "model_name": plain(self.runner.policy.name),
             "model_provider": "darwin",
             "finish_reason": self._finish_reason(beam, message),
             "darwin": self._facts(beam),
@@ -234,7 +237,7 @@ class Call:
     def _facts(self, beam: Beam) -> dict[str, Any]:
         runner, ledger = self.runner, self.runner.ledger
         seed_answer = self.outcome.seed if self.outcome else None
-        return {
+        facts = {
             "search": type(runner.search).__name__,
             "seed": runner.task.seed,
             "reward": beam.reward,
@@ -248,13 +251,17 @@ class Call:
             "judged": ledger.judged,
             "seconds": round(time.monotonic() - self._started, 3),
         }
+        return {name: plain(value) for name, value in facts.items()}
+
+
+async def _awaited(told: Any) -> None:
+    if inspect.isawaitable(told):
+        await told
 
 
 def _reward_parts(beam: Beam) -> dict[str, Any]:
     """The scores that a composed reward was made of; None for the nan of a member that failed."""
-    if not beam.parts:
-        return {}
-    return {"reward_parts": {name: None if math.isnan(part) else part for name, part in beam.parts.items()}}
+    return {"reward_parts": dict(beam.parts)} if beam.parts else {}
 
 
 def response_message(beam: Beam, reading: Reading) -> AIMessage:

@@ -1,180 +1,155 @@
-"""Settings of `ChatDarwin`: its fields, their checks, and what one call makes of them."""
+"""The settings of one call: resolved once from the model's fields and what the call says, and passed on whole."""
 
 from __future__ import annotations
 
-import difflib
+import logging
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, Self, cast
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from typing import Any, Protocol
 
-from langchain_core.language_models import BaseChatModel, LangSmithParams, ModelProfile
-from pydantic import ConfigDict, Field, SecretStr, SkipValidation, model_validator
-
-from langchain_darwin._version import __version__
-from langchain_darwin.chat.profile import model_profile
-from langchain_darwin.dialects.dialect import named_format
-from langchain_darwin.errors import ConfigurationError, InvalidRequestError
-from langchain_darwin.policies.base import Policy, Sampling
-from langchain_darwin.policies.by_name import policy_named
-from langchain_darwin.rewards.accepting import as_reward
+from langchain_darwin.chat import values
+from langchain_darwin.chat.names import translated
+from langchain_darwin.chat.plain import plain
+from langchain_darwin.dialects.structured_output import response_format
+from langchain_darwin.dialects.tool_use import definitions
+from langchain_darwin.policies.base import Policy
 from langchain_darwin.rewards.base import Reward
-from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Event, Search, describe
-from langchain_darwin.search.darwin import Darwin
-from langchain_darwin.search.driver.runner import Budget
 
-PER_CALL = frozenset(
-    (
-        *("model", "reward", "search", "temperature", "top_p", "top_k", "max_tokens", "min_tokens"),
-        *("seed", "timeout", "budget_tokens", "n"),
-    )
+logger = logging.getLogger(__name__)
+
+NOT_ASKED = frozenset(
+    ("darwin_settings", "darwin_run", "stream", "ls_structured_output_format", "structured_output_format")
 )
-"""Fields that a call, or `bind`, may set for itself."""
-
-NOT_ASKED = frozenset(("darwin_run", "stream"))
-"""Arguments of a call that say how it is made and not what is asked; `stream` is LangChain's."""
+"""Arguments of a call that say how it is made or traced, and not what is asked."""
 
 
-class Settings(BaseChatModel):
-    """Fields of `ChatDarwin`, documented there, and how a call with settings of its own reads them."""
+class Model(Protocol):
+    """The model whose fields a call's settings come from."""
 
-    model_config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    def own_settings(self) -> dict[str, Any]:
+        """Its fields that are settings of a call, by name."""
+        ...
 
-    model: SkipValidation[str | Path | Policy | None] = None
-    reward: SkipValidation[Any] = Field(default="self", exclude=True)
-    search: SkipValidation[Search] = Field(default_factory=Darwin)
-    temperature: float = 0.7
-    top_p: float = 1.0
-    top_k: int = 40
-    max_tokens: int = 512
-    min_tokens: int = 0
-    stop: list[str] | None = None
-    seed: int | None = None
-    timeout: float | None = None
-    budget_tokens: int | None = None
-    n: int = 1
-    streaming: bool = False
-    api_key: SecretStr | None = Field(default=None, exclude=True)
-    max_retries: int | None = None
-    revision: str | None = None
-    device: str = "auto"
-    dtype: str = "auto"
-    trust_remote_code: bool = False
-    response_template: str | dict[str, Any] | None = None
-    trace: str | Path | None = Field(default=None, exclude=True)
-    on_search_event: Callable[[Event], None] | None = Field(default=None, exclude=True)
+    def policy_of(self, model: Any) -> tuple[Policy, str]:
+        """The policy that `model=` means, and its name."""
+        ...
 
-    @model_validator(mode="before")
+    def reward_of(self, reward: Any) -> Reward:
+        """The reward that `reward=` means."""
+        ...
+
+
+def _kind(
+    check: Callable[[str, Any], Any] = values.anything,
+    *,
+    identity: Callable[[Any], Any] = lambda value: value,
+    per_call: bool = True,
+    when_given: bool = False,
+    excluded: str = "",
+) -> dict[str, Any]:
+    """What is known of a field of `CallSettings`.
+
+    Args:
+        check: Makes a value what it must be, or raises.
+        identity: Makes the value JSON-able facts for the cache key.
+        per_call: False for what only the model's constructor sets.
+        when_given: True leaves None out of the cache key.
+        excluded: Why it is not in the cache key; "" if it is.
+    """
+    facts = {"check": check, "identity": identity, "per_call": per_call}
+    return {**facts, "when_given": when_given, "excluded": excluded}
+
+
+@dataclass(frozen=True)
+class CallSettings:
+    """What one call asks, checked and complete.
+
+    A field that a `ChatDarwin` has too takes the model's value where the call says nothing. All fields make up the
+    identity of the call, the key of LangChain's cache, except those that name a reason not to.
+    """
+
+    model: Policy = field(metadata=_kind(check=values.model, identity=lambda policy: dict(policy.identity())))
+    reward: Reward = field(metadata=_kind(identity=lambda reward: reward.identity()))
+    search: Search = field(metadata=_kind(check=values.search, identity=describe))
+    temperature: float = field(metadata=_kind(check=values.number))
+    top_p: float = field(metadata=_kind(check=values.number))
+    top_k: int = field(metadata=_kind(check=values.whole))
+    max_tokens: int = field(metadata=_kind(check=values.whole))
+    min_tokens: int = field(metadata=_kind(check=values.whole))
+    stop: list[str] | None = field(metadata=_kind(check=values.strings))
+    seed: int | None = field(metadata=_kind(check=values.whole))
+    timeout: float | None = field(metadata=_kind(check=values.number))
+    budget_tokens: int | None = field(metadata=_kind(check=values.whole))
+    n: int = field(metadata=_kind(check=values.whole))
+    response_template: str | dict[str, Any] | None = field(metadata=_kind(per_call=False))
+    chat_template_kwargs: dict[str, Any] | None = field(metadata=_kind(values.mapping, identity=plain, when_given=True))
+    tools: list[dict[str, Any]] | None = field(
+        metadata=_kind(check=lambda _, tools: definitions(tools), when_given=True)
+    )
+    tool_choice: Any = field(metadata=_kind(when_given=True))
+    strict: bool | None = field(metadata=_kind(check=values.flag, when_given=True))
+    parallel_tool_calls: bool | None = field(metadata=_kind(check=values.flag, when_given=True))
+    response_format: Any = field(metadata=_kind(check=lambda _, wanted: _as_dict(wanted), when_given=True))
+    trace: Any = field(metadata=_kind(per_call=False, excluded="says where a search is recorded"))
+    on_search_event: Callable[[Event], None] | None = field(
+        metadata=_kind(per_call=False, excluded="only watches a search")
+    )
+    model_name: str = field(metadata=_kind(per_call=False, excluded="is part of the policy's identity"))
+
     @classmethod
-    def _refuse_unknown(cls, values: Any) -> Any:
-        if isinstance(values, dict):
-            check_names(values, {*cls.model_fields}, "ChatDarwin has no argument")
-        return values
+    def resolve(cls, model: Model, stop: Any, overrides: dict[str, Any]) -> CallSettings:
+        """The settings of a call of `model`.
 
-    @model_validator(mode="after")
-    def _check_values(self) -> Self:
-        self._sampling(None, {})
-        Budget(self.timeout, self.budget_tokens)
-        check_range("n", self.n, low=1)
-        check_range("max_retries", self.max_retries or 0, low=0)
-        if isinstance(self.response_template, str):
-            named_format(self.response_template)
-        as_reward(self.reward)
-        if isinstance(self.search, type) or not callable(getattr(self.search, "run", None)):
-            msg = f"search={self.search!r} is not a search; pass an instance, such as Darwin() or BestOfN(n=5)"
-            raise ConfigurationError(msg)
-        return self
+        Args:
+            model: Its fields count where the call says nothing.
+            stop: Stop strings of the call, which replace the model's, even if there are none; None if not given.
+            overrides: Other arguments of the call; None means "not given".
 
-    @model_validator(mode="after")
-    def _set_darwin_version(self) -> Self:
-        self._add_version("langchain-darwin", __version__)
-        return self
+        Raises:
+            DarwinError: An argument is not known, or its value is not one of those that it takes.
+        """
+        given = translated(overrides | {"stop": stop}, PER_CALL, "a call of ChatDarwin takes no argument", NOT_ASKED)
+        made: dict[str, Any] = dict.fromkeys(_FIELDS) | model.own_settings() | given
+        for name, value in made.items():  # no comprehension: its frame would count as a visit, see benchmarks/way_in.py
+            if value is not None:
+                made[name] = CHECKS[name](name, value)
+        made["model"], made["model_name"] = model.policy_of(made["model"])
+        made["reward"] = model.reward_of(made["reward"])
+        return cls(**made)
 
-    @property
-    def _llm_type(self) -> str:
-        return "chat-darwin"
-
-    @property
-    def model_name(self) -> str:
-        """The model's name as text; LangChain's agents look for it, since `model` may be an object."""
-        return str(self._policy({}).identity()["model"])
-
-    @property
-    def _identifying_params(self) -> Mapping[str, Any]:
-        """Everything that changes an answer; the key of LangChain's cache."""
-        return self._identity({})
-
-    def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        own = {name: value for name, value in kwargs.items() if name in PER_CALL}
-        rest = {name: value for name, value in kwargs.items() if name not in PER_CALL | NOT_ASKED}
-        return {**self._identity(own), "_type": self._llm_type, "stop": self._stops(stop), **rest}
-
-    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
-        """The cache key: what is asked. Objects given to a call are in it by their identity, not by their address."""
-        return str(sorted(self._get_invocation_params(stop, **kwargs).items()))
-
-    def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
-        params = LangSmithParams(
-            ls_provider="darwin",
-            ls_model_name=str(self._policy(kwargs).identity()["model"]),
-            ls_model_type="chat",
-            ls_temperature=self._setting("temperature", kwargs),
-            ls_max_tokens=self._setting("max_tokens", kwargs),
-        )
-        if stops := self._stops(stop):
-            params["ls_stop"] = stops
-        return params
-
-    def _resolve_model_profile(self) -> ModelProfile:
-        return model_profile(self._policy({}))
-
-    def _setting(self, name: str, kwargs: Mapping[str, Any]) -> Any:
-        value = kwargs.get(name)
-        return getattr(self, name) if value is None else value
-
-    def _policy(self, kwargs: Mapping[str, Any]) -> Policy:
-        """The policy of a call. Making one is cheap: weights and worker are shared process-wide."""
-        model = self._setting("model", kwargs)
-        if model is None or isinstance(model, str | Path):
-            return policy_named(
-                None if model is None else str(model),
-                api_key=self.api_key,
-                max_retries=self.max_retries,
-                revision=self.revision,
-                dtype=self.dtype,
-                device=self.device,
-                trust_remote_code=self.trust_remote_code,
-            )
-        return cast("Policy", model)
-
-    def _reward(self, kwargs: Mapping[str, Any]) -> Reward:
-        return as_reward(self._setting("reward", kwargs))
-
-    def _sampling(self, stop: list[str] | None, kwargs: Mapping[str, Any]) -> Sampling:
-        names = ("temperature", "top_p", "top_k", "max_tokens", "min_tokens")
-        return Sampling(**{name: self._setting(name, kwargs) for name in names}, stop=tuple(self._stops(stop) or ()))
-
-    def _stops(self, stop: list[str] | None) -> list[str] | None:
-        """Stop strings of a call; those given to it replace the model's, even if there are none."""
-        return self.stop if stop is None else stop
-
-    def _identity(self, kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        plain = ("temperature", "top_p", "top_k", "max_tokens", "min_tokens", "seed", "timeout", "budget_tokens", "n")
-        return {
-            "policy": self._policy(kwargs).identity(),
-            "reward": self._reward(kwargs).identity(),
-            "search": describe(self._setting("search", kwargs)),
-            **{name: self._setting(name, kwargs) for name in plain},
-            "response_template": self.response_template,
-            "stop": self.stop,
-        }
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What is asked, as JSON-able facts: two calls that could be answered differently never look the same."""
+        made: dict[str, Any] = {}
+        for name, entry in _FIELDS.items():
+            value = getattr(self, name)
+            if not entry.metadata["excluded"] and not (value is None and entry.metadata["when_given"]):
+                made[_KEYS.get(name, name)] = _identity(name, value)
+        return made
 
 
-def check_names(values: Mapping[str, Any], known: set[str] | frozenset[str], complaint: str) -> None:
-    """Raise `InvalidRequestError` with a hint at the first name that is not known."""
-    for name in values:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(known))}"
-            msg = f"{complaint} {name!r}; {hint}"
-            raise InvalidRequestError(msg)
+_FIELDS = {entry.name: entry for entry in fields(CallSettings)}
+
+_KEYS = {"model": "policy"}  # where the identity says more than the setting's name
+
+PER_CALL = frozenset(name for name, entry in _FIELDS.items() if entry.metadata["per_call"])
+"""Names of the settings that a call, or `bind`, may set for itself."""
+
+CHECKS: Mapping[str, Callable[[str, Any], Any]] = {name: entry.metadata["check"] for name, entry in _FIELDS.items()}
+"""The check of each setting."""
+
+
+def _identity(name: str, value: Any) -> Any:
+    """The facts of one setting; what cannot be described counts by its object id, and matches only itself."""
+    try:
+        return None if value is None else _FIELDS[name].metadata["identity"](value)
+    except Exception:
+        logger.warning("%s=%s has no identity, so no cache knows it again", name, values.short(value), exc_info=True)
+        return f"object {id(value)}"
+
+
+def _as_dict(wanted: Any) -> Any:
+    """A `response_format` that is a class as the JSON-able dict that asks for it."""
+    return wanted if isinstance(wanted, Mapping) else response_format(wanted)

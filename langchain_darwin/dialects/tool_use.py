@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_core.utils.function_calling import convert_to_openai_tool
 
-from langchain_darwin.dialects.dialect import dialect_of
 from langchain_darwin.dialects.formats import ToolFormat
-from langchain_darwin.dialects.response_reader import Read, plain
 from langchain_darwin.dialects.structural_tags import Tool, call_form, calls_form, enclosed
 from langchain_darwin.dialects.structured_output import OutputFormat, output_format
 from langchain_darwin.dialects.thinking import Thought, after_thinking
 from langchain_darwin.errors import InvalidRequestError
-from langchain_darwin.policies.base import Codec, Constraint, Conversation, Sampling
-from langchain_darwin.search.base import Task
+from langchain_darwin.policies.base import Constraint, Conversation
 
 ARGUMENTS = frozenset({"tools", "tool_choice", "strict", "parallel_tool_calls", "response_format"})
 """Arguments of a call that `tool_use` reads."""
@@ -121,41 +117,6 @@ def tool_use(settings: Mapping[str, Any]) -> ToolUse:
         parallel=settings.get("parallel_tool_calls"),
         output=output_format(settings.get("response_format")),
     )
-
-
-def task_and_reader(
-    conversation: Conversation,
-    codec: Codec,
-    sampling: Sampling,
-    seed: int,
-    use: ToolUse,
-    template: str | Mapping[str, Any] | None = None,
-    template_kwargs: Mapping[str, Any] | None = None,
-) -> tuple[Task, Read]:
-    """The task of a search that uses tools as `use` says, and what reads its responses.
-
-    Args:
-        conversation: The original conversation.
-        codec: The policy's codec.
-        sampling: How responses are drawn; a grammar is added if `use` needs one.
-        seed: Seed of the search.
-        use: Tools and output format.
-        template: How the model's responses are read, if not as its tokenizer or chat template says.
-        template_kwargs: Variables of the chat template, for every prompt that the task makes.
-    """
-    dialect = dialect_of(codec, template, template_kwargs)
-    constraint = use.constraint(dialect.format, dialect.thought, sampling.max_tokens)
-    if constraint is not None:
-        sampling = replace(sampling, constraint=constraint, min_tokens=0)
-    reads = bool(use.tools) or dialect.reasons
-    own = dialect.codec(codec, marked=reads)
-    task = Task(use.instruct(conversation), own, sampling, seed, use.tools)
-    if not reads:
-        return task, plain
-    reader = dialect.reader(use.tools, blake2b(f"{seed} {task.prompt}".encode(), digest_size=16).digest())
-    if sampling.stop:
-        task.sampling = replace(sampling, thought=reader.thought)
-    return task, reader
 
 
 def definitions(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:

@@ -159,7 +159,7 @@ async def acompare(comparison: Comparison, out: str | Path, *, at_once: int = 4,
 
 def _bench(comparison: Comparison, at_once: int) -> Bench:
     """The model and the measures with the policy loaded, which stays loaded until the end."""
-    policy = comparison.model._policy({})  # noqa: SLF001 - the one policy of all calls
+    policy, _ = comparison.model.policy_of(comparison.model.model)
     policy.codec.encode_text("")
     model = comparison.model.model_copy(update={"model": policy, "cache": False})
     return Bench(model, as_reward(model.reward).bind(policy), as_reward(comparison.gold).bind(policy), at_once)

@@ -62,15 +62,18 @@ class Sampling:
     thought: Thought | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values outside their range."""
+        """Refuse values outside their range; `stop` may be one string."""
+        stop: Any = self.stop
+        if isinstance(stop, str):
+            object.__setattr__(self, "stop", (stop,))
+        if "" in self.stop:
+            msg = f"stop={self.stop!r} holds an empty string, which would end every response; remove it"
+            raise ConfigurationError(msg)
         check_range("temperature", self.temperature, low=0)
         check_range("top_p", self.top_p, low=0, high=1, low_open=True)
         check_range("top_k", self.top_k, low=0)
         check_range("max_tokens", self.max_tokens, low=1)
         check_range("min_tokens", self.min_tokens, low=0, high=self.max_tokens)
-        if any(not text for text in self.stop):
-            msg = f"stop={self.stop!r} holds an empty string, which would end every response; remove it"
-            raise ConfigurationError(msg)
 
 
 @dataclass(frozen=True, slots=True)

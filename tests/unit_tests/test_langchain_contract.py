@@ -220,7 +220,7 @@ class TestProfile:
 
     def test_a_folder_is_read_and_agrees_with_the_loaded_model(self):
         model = ChatDarwin(model=str(cached_tiny_model("llama")))
-        assert model.profile["max_input_tokens"] == model._policy({}).context_length == 512
+        assert model.profile["max_input_tokens"] == model.policy_of(model.model)[0].context_length == 512
 
     def test_a_nested_text_config_is_read(self, tmp_path):
         (tmp_path / "config.json").write_text('{"text_config": {"max_position_embeddings": 77}}')
@@ -268,7 +268,7 @@ class TestProfile:
 
     def test_it_agrees_with_what_is_read(self):
         model = ChatDarwin(model=str(cached_tiny_model("llama")))
-        assert model.profile["reasoning_output"] == dialect_of(model._policy({}).codec).reasons is False
+        assert model.profile["reasoning_output"] == dialect_of(model.policy_of(model.model)[0].codec).reasons is False
 
     def test_it_has_no_unknown_key(self):
         assert set(chat().profile) | set(ChatDarwin().profile) <= set(ModelProfile.__annotations__)

@@ -15,7 +15,7 @@ from langchain_darwin import BestOfN, ChatDarwin
 from langchain_darwin.dialects.dialect import dialect_of
 from langchain_darwin.dialects.formats import HERMES, LLAMA_JSON, MISTRAL_ARGS
 from langchain_darwin.dialects.thinking import Thought, thought_of
-from langchain_darwin.dialects.tool_use import task_and_reader, tool_use
+from langchain_darwin.dialects.tool_use import tool_use
 from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.inference.chat_codec import ChatCodec
 from langchain_darwin.policies.base import Job, Sampling
@@ -157,7 +157,7 @@ class TestCalls:
         assert json.loads(result["raw"].text) == result["parsed"].model_dump()
 
     def test_the_thought_is_reasoning(self, model):
-        opened = dialect_of(model._policy({}).codec).thought.begin == ""
+        opened = dialect_of(model.policy_of(model.model)[0].codec).thought.begin == ""
         answer = model.bind(response_format=FORM).invoke("hi")
         assert bool(answer.additional_kwargs.get("reasoning_content")) or not opened
         assert "</think>" not in answer.text
@@ -246,12 +246,10 @@ class TestTemplateKwargs:
             ("", None),
         ]
         turns = [{"role": "user", "content": "hi"}]
-        task, read = task_and_reader(
-            turns, found, Sampling(), 0, tool_use({}), template_kwargs={"enable_thinking": False}
-        )
+        task = Task(turns, off.codec(found, marked=off.reasons), Sampling())
         for prompt in (task.prompt, task.root("ho").prompt, task.aside("Who?").prompt):
             assert found.tokenizer.decode(prompt).endswith("<think>\n\n</think>\n\n")
-        assert read("Oslo.", True).text == "Oslo."
+        assert off.reader((), b"")("Oslo.", True).text == "Oslo."
 
     @pytest.mark.parametrize("name", ["tokenize", "tools", "messages", "add_generation_prompt", "not a name"])
     def test_names_that_are_not_the_templates_are_refused(self, name):

@@ -89,11 +89,11 @@ def test_a_copy_holds_no_connection_and_keeps_its_key():
 
 def test_a_chat_model_hands_its_settings_on_and_hides_the_key():
     model = ChatDarwin(model="vllm+http://host:8000/org/name", api_key="secret", max_retries=4)
-    policy = model._policy({})
+    policy = model.policy_of(model.model)[0]
     assert (policy.base_urls, policy.model, policy.max_retries) == ((HOST,), "org/name", 4)
     assert policy.api_key.get_secret_value() == "secret"
     assert model.model_name == "org/name"
     assert "secret" not in repr(model) + str(model._identifying_params) + repr(policy)
-    assert ChatDarwin(model="vllm+http://host:8000/m")._policy({}).max_retries == 10
+    assert ChatDarwin(model="x").policy_of("vllm+http://host:8000/m")[0].max_retries == 10
     with pytest.raises(ValueError, match="max_retries=-1"):
         ChatDarwin(max_retries=-1)
