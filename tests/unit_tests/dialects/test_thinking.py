@@ -20,6 +20,7 @@ from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.inference.chat_codec import ChatCodec
 from langchain_darwin.policies.base import Job, Sampling
 from langchain_darwin.policies.sequences import Submission, open_sequence
+from langchain_darwin.search.base import Task
 from langchain_darwin.testing import ScriptedPolicy
 from langchain_darwin.testing.word_codec import WordCodec
 from tests.tiny_models import cached_tiny_model, tiny_tokenizer
