@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import re
+import warnings
 from collections.abc import Iterator
 
 import jsonschema
@@ -56,6 +57,10 @@ SCHEMAS = [
     {"type": "array", "items": {"type": "boolean"}, "minItems": 2, "maxItems": 4},
     {"type": "string"},
     {"type": "array", "items": {"type": "string", "minLength": 4, "maxLength": 20}, "minItems": 2, "maxItems": 3},
+    {"allOf": [{"properties": {"é": {"type": "integer"}}, "required": ["é"]}, {"required": ['a"\\\n']}]},
+    {"enum": ["日本", "😀\u2028", "a\nb\u0001", 'say "no"']},
+    {"type": "string", "pattern": '^"é+\\\\\n$'},
+    {"$defs": {"A b/c": {"type": "integer"}}, "type": "array", "items": {"$ref": "#/$defs/A%20b~1c"}, "minItems": 1},
 ]
 
 
@@ -98,6 +103,21 @@ class GrammarContract:
         text = noise.drawn(noise.matcher(schema(PERSON)), self.limits[-1], seed=3)
         assert [line.strip() for line in text.splitlines()] == [text]
         assert text.startswith('{"name": "')
+
+    def test_words_that_are_not_enforced_are_named_once(self, noise):
+        values = schema({"type": "array", "items": {"type": "integer", "not": {"const": 3}}, "uniqueItems": True})
+        with pytest.warns(UserWarning, match="words 'not', 'uniqueItems' are not enforced"):
+            noise.grammars.compile(values)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            noise.grammars.compile(values)
+
+    def test_schemas_of_calls_are_rewritten_too(self, noise):
+        parts = [{"required": [name], "properties": {name: {"type": "integer"}}} for name in "ab"]
+        content = {"type": "json_schema", "json_schema": {"allOf": parts}}
+        tag = {"type": "tag", "begin": "<call>", "content": content, "end": "</call>"}
+        text = noise.drawn(noise.matcher(Constraint("structural_tag", json.dumps({"format": tag}))), 100)
+        assert json.loads(text.removeprefix("<call>").removesuffix("</call>")).keys() == {"a", "b"}
 
     def test_special_tokens_do_not_pass_for_text(self, noise):
         special = noise.tokenizer.added_tokens_decoder

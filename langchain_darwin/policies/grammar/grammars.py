@@ -6,6 +6,7 @@ import functools
 import json
 import re
 import threading
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ import numpy as np
 import torch
 
 from langchain_darwin.errors import InvalidRequestError, MissingDependencyError, first_line
+from langchain_darwin.policies.grammar.enforceable import Enforceable, enforceable
 from langchain_darwin.policies.grammar.matcher import CompiledGrammar, Matcher
 from langchain_darwin.policies.grammar.shortest_completion import Bounds, ShortestCompletions, tag_ends
 from langchain_darwin.runtime.prefixes import shared_length
@@ -129,13 +131,15 @@ class Grammars:
 
     def _compile(self, constraint: Constraint) -> Any:
         compilers: dict[str, Callable[[str], Any]] = {
-            "json_schema": lambda text: self._compiler.compile_json_schema(text, any_whitespace=False),
+            "json_schema": lambda text: self._compiler.compile_json_schema(_enforced(text), any_whitespace=False),
             "regex": self._compiler.compile_regex,
             "ebnf": self._compiler.compile_grammar,
-            "structural_tag": lambda text: self._compiler.compile_structural_tag(_bound_whitespace(text)),
+            "structural_tag": lambda text: self._compiler.compile_structural_tag(_enforced_tag(text)),
         }
         try:
             return compilers[constraint.kind](constraint.grammar)
+        except InvalidRequestError:
+            raise
         except (RuntimeError, ValueError, TypeError) as error:
             cause = first_line(error).split(": ", 1)[-1]
             msg = f"the {constraint.kind} {constraint.grammar[:200]!r} cannot be enforced: {cause}"
@@ -170,19 +174,35 @@ def _import_xgrammar() -> Any:
     return xgrammar
 
 
-def _bound_whitespace(tag: str) -> str:
-    """Return a structural tag whose JSON allows at most one whitespace character in a row, unless it says more."""
-    return json.dumps(_bounded(json.loads(tag)))
+def _enforced(schema: str) -> str:
+    """Return a JSON Schema in the words that xgrammar enforces; warn of the others."""
+    return json.dumps(_warned(enforceable(json.loads(schema))))
 
 
-def _bounded(value: Any) -> Any:
+def _warned(found: Enforceable) -> Any:
+    if found.dropped:
+        msg = (
+            f"the schema's words {', '.join(map(repr, found.dropped))} are not enforced while decoding; answers are "
+            "checked against them, and those that follow them win"
+        )
+        warnings.warn(msg, stacklevel=2)
+    return found.schema
+
+
+def _enforced_tag(tag: str) -> str:
+    """Return a structural tag with such schemas, whose JSON has at most one whitespace character in a row."""
+    return json.dumps(_with_schemas(json.loads(tag)))
+
+
+def _with_schemas(value: Any) -> Any:
     if isinstance(value, list):
-        return [_bounded(item) for item in value]
+        return [_with_schemas(item) for item in value]
     if not isinstance(value, dict):
         return value
     if value.get("type") == "json_schema" and "json_schema" in value:
-        return {"max_whitespace_cnt": 1, **value}
-    return {key: _bounded(item) for key, item in value.items()}
+        schema = _warned(enforceable(value["json_schema"]))
+        return {"max_whitespace_cnt": 1, **value, "json_schema": schema}
+    return {key: _with_schemas(item) for key, item in value.items()}
 
 
 def _drop_oldest(kept: OrderedDict[Any, Any], most: int) -> None:

@@ -114,8 +114,7 @@ class ShortestCompletions:
         for way in (*map(self._spell, bounds.ends), *([token] for token in self._between)):
             if way and _fits(words, way[0]) and _takes(state.fork(), way):
                 return way
-        forced = state.find_jump_forward_string().encode()
-        spelled = next(([token] for token in self._beginnings(forced) if _fits(words, token)), [])
+        spelled = next(([token] for token in self._beginnings(_forced(state)) if _fits(words, token)), [])
         return spelled or self._narrowest(state, words, bounds)
 
     def _ending(self, state: Any, words: np.ndarray, bounds: Bounds) -> list[int]:
@@ -216,6 +215,14 @@ def _ends(form: Any) -> Iterator[str]:
 def _takes(state: Any, way: Sequence[int]) -> bool:
     """Return True if a matcher accepts these tokens; its state is after them then."""
     return all(map(state.accept_token, way))
+
+
+def _forced(state: Any) -> bytes:
+    """Return the bytes that must follow; none within a character, where xgrammar's text is no UTF-8."""
+    try:
+        return bytes(state.find_jump_forward_string().encode())
+    except UnicodeDecodeError:
+        return b""
 
 
 def _fits(words: np.ndarray, token: int) -> bool:
