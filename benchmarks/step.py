@@ -28,7 +28,7 @@ from langchain_darwin.inference.loading import LoadedModel, load_model
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.inference.memory.slot_cache import SlotCache
 from langchain_darwin.policies.base import Sampling
-from langchain_darwin.policies.local.sampling import draw, make_plan
+from langchain_darwin.policies.local.sampling import draw, make_metadata
 
 PAPER = Sampling(temperature=0.7, top_k=40)
 OWN = 20  # last tokens of each text that no other row has, so that opening them is quick
@@ -69,7 +69,7 @@ def measure(loaded: LoadedModel, clock: Clock, rows: int, context: int, steps: i
     texts = torch.randint(1000, loaded.model.config.vocab_size, (rows, context), generator=generator)
     texts[1:, :-OWN] = texts[0, :-OWN]
     _, logits = store.open([tuple(text) for text in texts.tolist()])
-    plan = make_plan([PAPER] * rows, list(range(rows)), [0] * rows, sorted(loaded.end_ids), loaded.device)
+    plan = make_metadata([PAPER] * rows, list(range(rows)), [0] * rows, sorted(loaded.end_ids), loaded.device)
     positions = torch.full((rows,), context)
     choose = clock.around("draw", draw)
     whole, parts = [], []

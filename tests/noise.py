@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerBase
 from langchain_darwin.policies.base import Constraint, Sampling
 from langchain_darwin.policies.grammar.grammars import Grammars
 from langchain_darwin.policies.grammar.matcher import Matcher
-from langchain_darwin.policies.local.sampling import draw, make_plan
+from langchain_darwin.policies.local.sampling import draw, make_metadata
 from tests.tiny_models import CHATML, embedded_tokenizer, tiny_tokenizer
 
 END = 2  # <|im_end|> of both vocabularies
@@ -54,7 +54,7 @@ class Noise:
     def drawn(self, matcher: Matcher, limit: int, seed: int = 0) -> str:
         """Continue a matcher up to `limit` tokens in all; the text so far, without the end token."""
         generator = torch.Generator().manual_seed(seed)
-        plan = make_plan([_HOT], [seed], [0], [END], torch.device("cpu"))
+        plan = make_metadata([_HOT], [seed], [0], [END], torch.device("cpu"))
         while not matcher.finished and len(matcher.tokens) < limit:
             logits = torch.randn(1, self.vocabulary, generator=generator) * 3
             position = torch.tensor([len(matcher.tokens)])

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError
 
 from langchain_darwin.errors import InvalidRequestError
+from langchain_darwin.runtime.forks import PerProcess
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -31,18 +32,22 @@ class ChatCodec:
 
     Attributes:
         tokenizer: The Hugging Face tokenizer. Its calls change its own state, so use it under `lock`.
-        lock: Held during every use of `tokenizer`.
         end_ids: Token ids that end a response.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, end_ids: frozenset[int]) -> None:
         self.tokenizer: Any = tokenizer
         self.end_ids = end_ids
-        self.lock = threading.RLock()
+        self._lock = PerProcess(threading.RLock)
         added = tokenizer.added_tokens_decoder
         self._special = frozenset(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
         parameters = inspect.signature(tokenizer.apply_chat_template).parameters
         self._sanitizes = "sanitize_control_tokens" in parameters  # transformers 5.20 and newer
+
+    @property
+    def lock(self) -> threading.RLock:
+        """The lock of this process."""
+        return self._lock.get()
 
     def encode_chat(
         self,

@@ -1,4 +1,4 @@
-"""What callers hand to the decoding thread: texts to go on with, questions, and the futures they wait on."""
+"""The texts of one `submit`, as every policy keeps them until their future is done."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, TypeVar
 
 from langchain_darwin.errors import DarwinError, PolicyError
-from langchain_darwin.inference.memory.rows import Row
-from langchain_darwin.policies.base import Codec, Constraint, FinishReason, Growth, Job, OnTokens, Proposal
+from langchain_darwin.policies.base import Codec, Constraint, FinishReason, Growth, Job, OnTokens, Sampling
 from langchain_darwin.runtime.stop_strings import completes
 
 if TYPE_CHECKING:
@@ -25,7 +24,11 @@ class Submission:
     future: Future[list[Growth]]
     on_tokens: OnTokens | None
     texts: list[TokenSequence] = field(default_factory=list)
-    unfinished: int = 0
+
+    def deliver(self) -> None:
+        """Give the caller all texts if all are done."""
+        if all(text.done for text in self.texts):
+            resolve(self.future, [text.growth() for text in self.texts])
 
 
 @dataclass(eq=False)
@@ -44,16 +47,57 @@ class TokenSequence:
     logprob: float = 0.0
     finish: FinishReason | None = None
     done: bool = False
-    row: Row | None = None
     cost: tuple[int, int] | None = None  # prefilled and reused
+    read: int = 0  # leading tokens computed while it waited for a row
+    prefilled_ahead: int = 0  # those of them that were not in memory
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Token ids of prompt and response so far."""
+        return (*self.job.prefix, *self.new) if self.new else self.job.prefix
+
+    @property
+    def response(self) -> tuple[int, ...]:
+        """Token ids of the response so far."""
+        return (*self.job.prefix[self.job.start :], *self.new)
 
     @property
     def length(self) -> int:
-        """Tokens of prompt and response so far."""
+        """Tokens of prompt and response so far; also the position of the next one."""
         return len(self.job.prefix) + len(self.new)
 
+    @property
+    def newest(self) -> int:
+        """The last token id."""
+        return self.new[-1] if self.new else self.job.prefix[-1]
+
+    @property
+    def sampling(self) -> Sampling:
+        """How its tokens are drawn."""
+        return self.job.sampling
+
+    @property
+    def key(self) -> int:
+        """The key of its random stream."""
+        return self.job.key
+
+    @property
+    def floor(self) -> int:
+        """The first position at which it may end."""
+        return self.job.start + self.job.sampling.min_tokens
+
+    @property
+    def begun(self) -> bool:
+        """True if some of its response is written, so that memory is lost by letting others go first."""
+        return bool(self.new) or len(self.job.prefix) > self.job.start
+
+    @property
+    def gone(self) -> bool:
+        """True if nobody waits for more of it."""
+        return self.done or self.submission.future.done()
+
     def take(self, token: int, logprob: float, codec: Codec) -> bool:
-        """Append a drawn token; whether the text ends, or pauses, with it."""
+        """Append a drawn token; return True if the text ends, or pauses, with it."""
         self.new.append(token)
         self.logprob += logprob
         long_enough = self.length > self.job.start + self.job.sampling.min_tokens
@@ -64,36 +108,24 @@ class TokenSequence:
         return self.done
 
     def _cut_short(self) -> bool:
-        """Whether the grammar had to end the text because its tokens ran out."""
+        """Return True if the grammar had to end the text because its tokens ran out."""
         return self.matcher is not None and self.matcher.cut_short(self.room - len(self.new))
 
+    def expire(self, now: float) -> None:
+        """End the text if its deadline is not after `now`, a `time.monotonic()`."""
+        deadline = self.job.deadline
+        if deadline is not None and deadline <= now and not self.done:
+            self.finish, self.done = "timeout", True
+            self.submission.deliver()
+
+    def fail(self, error: Exception, what: str = "the model failed while decoding") -> None:
+        """Deliver an error in place of all texts of the submission."""
+        reject(self.submission.future, what, error)
+
     def growth(self) -> Growth:
-        """What the caller gets for it."""
+        """Return what the caller gets for it."""
         prefilled, reused = self.cost or (0, 0)
         return Growth(tuple(self.new), self.logprob, self.finish, prefilled, reused)
-
-
-@dataclass(eq=False)
-class ProposalRequest:
-    """One `propose`."""
-
-    future: Future[list[Proposal]]
-    prefixes: Sequence[tuple[int, ...]]
-    k: int
-    among: Sequence[int] | None
-    asked: int = 0  # prefixes that have had a row, from the first
-    answers: dict[int, Proposal] = field(default_factory=dict)  # by place among `prefixes`
-
-    def answer(self, answers: dict[int, Proposal]) -> None:
-        """Note answers by place; with the last one the caller gets them all."""
-        self.answers |= answers
-        if len(self.answers) == len(self.prefixes):
-            resolve(self.future, [self.answers[i] for i in range(len(self.prefixes))])
-
-    def begin_again(self) -> None:
-        """Forget what was asked and answered."""
-        self.asked = 0
-        self.answers.clear()
 
 
 def open_submission(
@@ -103,7 +135,7 @@ def open_submission(
     codec: Codec,
     compile_grammar: Callable[[Constraint], CompiledGrammar],
 ) -> Submission:
-    """The jobs of one `submit` as texts to go on with; arguments as of `open_sequence`."""
+    """Make the texts of one `submit`; arguments as of `open_sequence`."""
     submission = Submission(Future(), on_tokens)
     for index, job in enumerate(jobs):
         text = open_sequence(job, index, submission, context_length, codec, compile_grammar)
@@ -119,7 +151,7 @@ def open_sequence(
     codec: Codec,
     compile_grammar: Callable[[Constraint], CompiledGrammar],
 ) -> TokenSequence:
-    """A job as text to go on with, done at once if there is nothing to add to it.
+    """Make a text of a job; it is done at once if there is nothing to add to it.
 
     Args:
         job: What to go on with.
@@ -182,18 +214,6 @@ def _last(text: TokenSequence, count: int) -> Sequence[int]:
         return tail
     response = text.job.prefix[text.job.start :]
     return [*response[max(0, len(response) - count + len(tail)) :], *tail]
-
-
-def is_gone(item: TokenSequence | ProposalRequest) -> bool:
-    """Whether nobody waits for it any more."""
-    if isinstance(item, ProposalRequest):
-        return item.future.done()
-    return item.done or item.submission.future.done()
-
-
-def is_new(item: TokenSequence | ProposalRequest) -> bool:
-    """Whether nothing of its answer has been written, so that no memory is lost by letting others go first."""
-    return isinstance(item, TokenSequence) and not item.new and len(item.job.prefix) == item.job.start
 
 
 def resolve(future: Future[_T], result: _T) -> None:

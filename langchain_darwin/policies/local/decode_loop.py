@@ -18,8 +18,10 @@ import torch
 
 from langchain_darwin.inference.memory.rows import RowStore
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
-from langchain_darwin.policies.local.decode_batch import DecodeBatch
-from langchain_darwin.policies.sequences import ProposalRequest, Submission, open_submission
+from langchain_darwin.policies.local.engine import Engine
+from langchain_darwin.policies.local.proposals import ProposalRequest
+from langchain_darwin.policies.sequences import Submission, open_submission
+from langchain_darwin.runtime.forks import PerProcess, ProcessBound
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.grammar.grammars import Grammars
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 _EXIT_PATIENCE = 30.0  # seconds that the interpreter waits for the step under way
 
 
-class DecodeLoop:
+class DecodeLoop(ProcessBound):
     """The callers' side of the decoding thread, which ends when this object is gone and its work is done."""
 
     def __init__(
@@ -38,6 +40,7 @@ class DecodeLoop:
         context_length: int,
         device: torch.device,
         make_grammars: Callable[[], Grammars],
+        name: str = "the model",
     ) -> None:
         """Start the thread.
 
@@ -47,27 +50,29 @@ class DecodeLoop:
             context_length: Most tokens of a text.
             device: Where the model is.
             make_grammars: What compiles constraints; called at the first one.
+            name: The model's and its dtype, for errors.
         """
+        super().__init__()
         self._grammars = make_grammars
         self._inbox: queue.SimpleQueue[Submission | ProposalRequest | None] = queue.SimpleQueue()
         self._context_length = context_length
         self._codec = codec
-        self._batch = batch = DecodeBatch(make_store, codec, device, self._inbox, self._grammars)
-        thread = threading.Thread(target=batch.run, name="langchain-darwin-decode", daemon=True)
+        self._engine = engine = Engine(make_store, codec, device, self._inbox, self._grammars, name)
+        thread = threading.Thread(target=engine.run, name="langchain-darwin-decode", daemon=True)
         weakref.finalize(self, self._inbox.put, None).atexit = False
-        _batches.add(batch)
-        _threads.add(thread)
+        _process.get().engines.add(engine)
+        _process.get().threads.add(thread)
         thread.start()
 
     @property
     def live_rows(self) -> int:
         """Texts in the decode batch now."""
-        return self._batch.live_rows
+        return self._engine.live_rows
 
     @property
     def waiting(self) -> int:
         """What waits for a row now, or has not been looked at yet."""
-        return self._batch.waiting + self._inbox.qsize()
+        return self._engine.waiting + self._inbox.qsize()
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
         """A constraint's grammar; a new one takes from milliseconds to seconds, a known one none.
@@ -81,7 +86,6 @@ class DecodeLoop:
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`."""
         submission = open_submission(jobs, on_tokens, self._context_length, self._codec, self.compile)
-        submission.unfinished = sum(not text.done for text in submission.texts)
         self._inbox.put(submission)
         return submission.future
 
@@ -89,26 +93,31 @@ class DecodeLoop:
         self, prefixes: Sequence[tuple[int, ...]], k: int, among: Sequence[int] | None
     ) -> Future[list[Proposal]]:
         """The likeliest next tokens; see `Policy.propose`."""
-        question = ProposalRequest(Future(), prefixes, k, among)
-        if prefixes:
-            self._inbox.put(question)
-        else:
-            question.answer({})
-        return question.future
+        request = ProposalRequest(Future(), prefixes, k, among)
+        self._inbox.put(request)
+        return request.future
 
 
-_batches: weakref.WeakSet[DecodeBatch] = weakref.WeakSet()
-_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+class _Running:
+    """The engines and threads of one process."""
+
+    def __init__(self) -> None:
+        self.engines: weakref.WeakSet[Engine] = weakref.WeakSet()
+        self.threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+
+
+_process = PerProcess(_Running)
 
 
 @atexit.register
 def _stop_all() -> None:
     """Let no thread run native code while the interpreter is taken down: that would abort the process.
 
-    A thread may outlive its batch by the time that it takes to free the batch's tensors.
+    A thread may outlive its engine by the time that it takes to free the batch's tensors.
     """
-    for batch in list(_batches):
-        batch.abandoned = True
-        batch.inbox.put(None)
-    for thread in list(_threads):
+    running = _process.get()
+    for engine in list(running.engines):
+        engine.abandoned = True
+        engine.inbox.put(None)
+    for thread in list(running.threads):
         thread.join(_EXIT_PATIENCE)

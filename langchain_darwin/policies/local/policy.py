@@ -10,12 +10,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from langchain_darwin.errors import ConfigurationError
+from langchain_darwin.errors import ConfigurationError, PolicyError
 from langchain_darwin.inference.checkpoints.model_files import has_xgrammar, stated_context_length
 from langchain_darwin.inference.embedded_model import CONTEXT_LENGTH, HUB_ID
 from langchain_darwin.policies.base import Codec, Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.grammar.lazy_grammars import LazyGrammars
 from langchain_darwin.policies.job_checks import check_job, check_prefix
+from langchain_darwin.runtime.forks import PerProcess
 from langchain_darwin.runtime.ranges import check_range
 
 if TYPE_CHECKING:
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
     from langchain_darwin.inference.memory.rows import RowStore
     from langchain_darwin.policies.local.decode_loop import DecodeLoop
 
-_loops: weakref.WeakKeyDictionary[LoadedModel, DecodeLoop] = weakref.WeakKeyDictionary()
-_lock = threading.Lock()
 _LONGER = " or use a model with a longer context"
 
 
@@ -169,17 +168,43 @@ class TransformersPolicy:
 
     def _running(self) -> DecodeLoop:
         """The decoding thread of the model, shared with all policies of the same weights."""
-        if self._loop is None:
-            from langchain_darwin.policies.local.decode_loop import DecodeLoop
-
+        if self._loop is None or self._loop.is_foreign:
             loaded = self._load()
-            with _lock:
-                if loaded not in _loops:
-                    make = partial(_make_store, loaded.model, self.max_rows, ragged=loaded.ragged)
-                    grammars = LazyGrammars(loaded.codec, loaded.model.config.get_text_config().vocab_size)
-                    _loops[loaded] = DecodeLoop(make, loaded.codec, loaded.context_length, loaded.device, grammars)
-                self._loop = _loops[loaded]
+            if self._loop is not None and loaded.device.type != "cpu":
+                raise PolicyError(_forked(loaded))
+            own = _process.get()
+            with own.lock:
+                if loaded not in own.loops:
+                    own.loops[loaded] = _start_loop(loaded, self.max_rows)
+                self._loop = own.loops[loaded]
         return self._loop
+
+
+class _Loops:
+    """The decoding threads of one process, by model."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.loops: weakref.WeakKeyDictionary[LoadedModel, DecodeLoop] = weakref.WeakKeyDictionary()
+
+
+_process = PerProcess(_Loops)
+
+
+def _start_loop(loaded: LoadedModel, max_rows: int) -> DecodeLoop:
+    from langchain_darwin.policies.local.decode_loop import DecodeLoop
+
+    make_store = partial(_make_store, loaded.model, max_rows, ragged=loaded.ragged)
+    grammars = LazyGrammars(loaded.codec, loaded.model.config.get_text_config().vocab_size)
+    name = f"{loaded.name} in {str(loaded.dtype).removeprefix('torch.')}"
+    return DecodeLoop(make_store, loaded.codec, loaded.context_length, loaded.device, grammars, name)
+
+
+def _forked(loaded: LoadedModel) -> str:
+    return (
+        f"{loaded.name} was loaded on {loaded.device} before this process was forked, and a forked process cannot "
+        "use it; start processes with multiprocessing's 'spawn' method, or call the model first in each of them"
+    )
 
 
 def _make_store(model: Any, max_rows: int, *, ragged: bool) -> RowStore:

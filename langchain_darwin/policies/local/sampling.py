@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -25,7 +24,7 @@ _GREEDY = Sampling(temperature=0, top_k=0)  # stands for all settings of tempera
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class SamplingMetadata:
     """How to draw for each row of a batch; made once and used until the batch changes.
 
     Attributes:
@@ -58,33 +57,36 @@ class Plan:
     last_floor: int
 
 
-def make_plan(
+def make_metadata(
     samplings: Sequence[Sampling],
     keys: Sequence[int],
     floors: Sequence[int],
     end_ids: Sequence[int],
     device: torch.device,
-) -> Plan:
-    """Plan the draws of a batch; arguments by row, `floors[i]` the first position at which row i may end."""
+) -> SamplingMetadata:
+    """Make the metadata of a batch; arguments by row, `floors[i]` the first position at which row i may end."""
     rows = [sampling if sampling.temperature > 0 else _GREEDY for sampling in samplings]
     greedy = [row is _GREEDY for row in rows]
     cut = [row.top_k > 0 or row.top_p < 1 for row in rows]
     whole_p = [row.top_p < 1 and row.top_k == 0 for row in rows]
     most = max(row.top_k for row in rows) + _SPARE
-    integers = partial(torch.tensor, dtype=torch.long, device=device)
-    floats = partial(torch.tensor, dtype=torch.float32, device=device)
-    flags = partial(torch.tensor, dtype=torch.bool, device=device)
-    return Plan(
-        keys=integers([_signed(key) for key in keys]),
-        floors=integers(floors),
-        end_ids=integers(sorted(end_ids)),
-        temperatures=floats([row.temperature or 1.0 for row in rows])[:, None],
-        greedy=flags(greedy) if any(greedy) else None,
-        cut=flags(cut) if any(cut) else None,
+    # One upload of whole numbers and one of the others: each upload waits for the device.
+    whole = torch.tensor(
+        [[_signed(key) for key in keys], floors, [row.top_k or _ALL for row in rows], greedy, cut, whole_p],
+        dtype=torch.long,
+    ).to(device)
+    real = torch.tensor([[row.temperature or 1.0 for row in rows], [row.top_p for row in rows]]).to(device)
+    return SamplingMetadata(
+        keys=whole[0],
+        floors=whole[1],
+        end_ids=torch.tensor(sorted(end_ids), dtype=torch.long).to(device),
+        temperatures=real[0, :, None],
+        greedy=whole[3].bool() if any(greedy) else None,
+        cut=whole[4].bool() if any(cut) else None,
         plain=not all(g or c for g, c in zip(greedy, cut, strict=True)),
-        top_k=integers([row.top_k or _ALL for row in rows])[:, None],
-        top_p=floats([row.top_p for row in rows])[:, None] if any(row.top_p < 1 for row in rows) else None,
-        whole_p=flags(whole_p)[:, None] if any(whole_p) else None,
+        top_k=whole[2, :, None],
+        top_p=real[1, :, None] if any(row.top_p < 1 for row in rows) else None,
+        whole_p=whole[5, :, None].bool() if any(whole_p) else None,
         candidates=max(most, _NUCLEUS) if any(whole_p) else most,
         last_floor=max(floors),
     )
@@ -92,7 +94,7 @@ def make_plan(
 
 def draw(
     logits: torch.Tensor,
-    plan: Plan,
+    metadata: SamplingMetadata,
     positions: torch.Tensor,
     *,
     first_position: int = 0,
@@ -102,7 +104,7 @@ def draw(
 
     Args:
         logits: Float32 `[B, V]`.
-        plan: The batch's plan.
+        metadata: The batch's.
         positions: Index in its text of the token to draw, int64 `[B]`.
         first_position: A lower bound of `positions` known to the host; saves work once all rows may end.
         allowed: Tokens that a grammar allows, as bits of int32 `[B, ceil(V / 32)]`, lowest bit first; None
@@ -115,13 +117,13 @@ def draw(
     masked = logits
     if allowed is not None:
         masked = logits.masked_fill(~_unpack(allowed, logits.shape[-1]), -torch.inf)
-    if first_position < plan.last_floor:
-        ends = masked[:, plan.end_ids]
-        masked[:, plan.end_ids] = ends.masked_fill((positions < plan.floors)[:, None], -torch.inf)
-        tokens = _choose(masked, plan, positions)
-        masked[:, plan.end_ids] = ends  # changed in place and back, which is cheaper than a copy
+    if first_position < metadata.last_floor:
+        ends = masked[:, metadata.end_ids]
+        masked[:, metadata.end_ids] = ends.masked_fill((positions < metadata.floors)[:, None], -torch.inf)
+        tokens = _choose(masked, metadata, positions)
+        masked[:, metadata.end_ids] = ends  # changed in place and back, which is cheaper than a copy
     else:
-        tokens = _choose(masked, plan, positions)
+        tokens = _choose(masked, metadata, positions)
     return tokens, logits.gather(1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
 
 
@@ -136,71 +138,84 @@ def uniforms(keys: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     return _shift(mixed, 64 - _UNIFORM_BITS).to(torch.float32) * 2.0**-_UNIFORM_BITS
 
 
-def _choose(logits: torch.Tensor, plan: Plan, positions: torch.Tensor) -> torch.Tensor:
+def _choose(logits: torch.Tensor, metadata: SamplingMetadata, positions: torch.Tensor) -> torch.Tensor:
     """Tokens of all rows; each row's own way of drawing decides, whatever the others need."""
     tokens = None
-    if plan.plain or plan.cut is not None:
-        random = uniforms(plan.keys, positions)[:, None]
-    if plan.plain:
-        tokens = _draw_from_all(logits, plan, random)
-    if plan.cut is not None:
-        drawn = _draw_from_best(logits, plan, random)
-        tokens = drawn if tokens is None else torch.where(plan.cut, drawn, tokens)
-    if plan.greedy is not None:
+    if metadata.plain or metadata.cut is not None:
+        random = uniforms(metadata.keys, positions)[:, None]
+    if metadata.plain:
+        tokens = _draw_from_all(logits, metadata, random)
+    if metadata.cut is not None:
+        drawn = _draw_from_best(logits, metadata, random)
+        tokens = drawn if tokens is None else torch.where(metadata.cut, drawn, tokens)
+    if metadata.greedy is not None:
         likeliest = logits.argmax(dim=-1)
-        tokens = likeliest if tokens is None else torch.where(plan.greedy, likeliest, tokens)
+        tokens = likeliest if tokens is None else torch.where(metadata.greedy, likeliest, tokens)
     assert tokens is not None  # noqa: S101  (a row is plain, cut or greedy)
     return tokens
 
 
-def _draw_from_all(logits: torch.Tensor, plan: Plan, random: torch.Tensor) -> torch.Tensor:
-    scaled = logits / plan.temperatures
+def _draw_from_all(logits: torch.Tensor, metadata: SamplingMetadata, random: torch.Tensor) -> torch.Tensor:
+    scaled = logits / metadata.temperatures
     weights = (scaled - scaled.amax(dim=-1, keepdim=True)).exp_()
     return _invert(weights, random)[:, 0]
 
 
-def _draw_from_best(logits: torch.Tensor, plan: Plan, random: torch.Tensor) -> torch.Tensor:
+def _draw_from_best(logits: torch.Tensor, metadata: SamplingMetadata, random: torch.Tensor) -> torch.Tensor:
     """Draw among each row's top-k and, of these, top-p.
 
     Cuts are made by value, so that equal logits are kept or dropped together, and what is kept is put into
     the vocabulary's order: how top-k orders equal logits then makes no difference.
     """
-    best, ids = logits.topk(min(plan.candidates, logits.shape[-1]), dim=-1)
-    weights = ((best - best[:, :1]) / plan.temperatures).exp_()
-    if plan.whole_p is not None and not _covers_nucleus(logits, best, weights, plan):
+    best, ids = logits.topk(min(metadata.candidates, logits.shape[-1]), dim=-1)
+    weights = ((best - best[:, :1]) / metadata.temperatures).exp_()
+    if metadata.whole_p is not None and not _covers_nucleus(logits, best, weights, metadata):
         best, ids = logits.sort(dim=-1, descending=True)
-        weights = ((best - best[:, :1]) / plan.temperatures).exp_()
-    least = best.gather(1, plan.top_k.clamp(max=best.shape[-1]) - 1)
+        weights = ((best - best[:, :1]) / metadata.temperatures).exp_()
+    least = best.gather(1, metadata.top_k.clamp(max=best.shape[-1]) - 1)
     weights = weights.masked_fill(best < least, 0.0)
-    if plan.top_p is not None:
+    if metadata.top_p is not None:
         total = weights.sum(dim=-1, keepdim=True)
-        if plan.whole_p is not None:
-            total = torch.where(plan.whole_p, _total(logits, best, plan), total)
-        kept = weights.cumsum(dim=-1) - weights < plan.top_p * total
+        if metadata.whole_p is not None:
+            total = torch.where(metadata.whole_p, _total(logits, best, metadata), total)
+        kept = weights.cumsum(dim=-1) - weights < metadata.top_p * total
         least = weights.masked_fill(~kept, torch.inf).amin(dim=-1, keepdim=True)
         weights = weights.masked_fill(weights < least, 0.0)
     ids, order = ids.sort(dim=-1)
     return ids.gather(1, _invert(weights.gather(1, order), random))[:, 0]
 
 
-def _covers_nucleus(logits: torch.Tensor, best: torch.Tensor, weights: torch.Tensor, plan: Plan) -> bool:
-    """Whether the candidates suffice for every row with a top-p of the whole distribution."""
-    assert plan.whole_p is not None  # noqa: S101
-    assert plan.top_p is not None  # noqa: S101
-    enough = weights.sum(dim=-1, keepdim=True) >= plan.top_p * _total(logits, best, plan)
-    return bool((enough | ~plan.whole_p).all())
+def _covers_nucleus(
+    logits: torch.Tensor, best: torch.Tensor, weights: torch.Tensor, metadata: SamplingMetadata
+) -> bool:
+    """Return True if the candidates are known to suffice for every row with a top-p of the whole distribution.
+
+    On the CPU it is looked up. Elsewhere it would be a wait for the device, which costs more than to sort all logits.
+    """
+    assert metadata.whole_p is not None  # noqa: S101
+    assert metadata.top_p is not None  # noqa: S101
+    if logits.device.type != "cpu":
+        return False
+    enough = weights.sum(dim=-1, keepdim=True) >= metadata.top_p * _total(logits, best, metadata)
+    return bool((enough | ~metadata.whole_p).all())
 
 
-def _total(logits: torch.Tensor, best: torch.Tensor, plan: Plan) -> torch.Tensor:
+def _total(logits: torch.Tensor, best: torch.Tensor, metadata: SamplingMetadata) -> torch.Tensor:
     """Sum of the weights of the whole vocabulary `[B, 1]`, the largest weight being 1."""
-    return ((logits - best[:, :1]) / plan.temperatures).exp_().sum(dim=-1, keepdim=True)
+    return ((logits - best[:, :1]) / metadata.temperatures).exp_().sum(dim=-1, keepdim=True)
 
 
 def _invert(weights: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
-    """Index `[B, 1]` at which the cumulative weights pass the share `random` of their sum."""
-    sums = weights.cumsum(dim=-1)
-    places = torch.searchsorted(sums, random * sums[:, -1:], right=True)
-    return places.clamp_(max=weights.shape[-1] - 1)
+    """Index `[B, 1]` at which the cumulative weights pass the share `random` of their sum; its weight is not 0.
+
+    Sums in float32 may decrease by rounding where a device adds in blocks, so that a search for the place could end
+    beside it, at a weight of 0: a token that is forbidden. Here such places cannot be found. The total is the largest
+    sum at a place that may be drawn, and `random` is below 1, so that there always is a place. Where sums do not
+    decrease, the place is that of an exact search.
+    """
+    sums = weights.cumsum(dim=-1).masked_fill(weights <= 0, 0.0)
+    passed = sums > random * sums.amax(dim=-1, keepdim=True)
+    return passed.to(torch.uint8).argmax(dim=-1, keepdim=True)  # the first of equal ones
 
 
 def _unpack(bits: torch.Tensor, vocabulary: int) -> torch.Tensor:

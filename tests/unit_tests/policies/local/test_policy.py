@@ -96,7 +96,7 @@ class TestLoop:
         asked = [(20, 21, 22), (20, 21, 23)]
         policy.propose([(20, 21)], 1).result(60)
         alone = policy.propose(asked, 4).result(60)
-        store, sizes = the_batch(policy)._store, []
+        store, sizes = the_engine(policy)._rows.store, []
         compute = store._passes._forward
         monkeypatch.setattr(
             store._passes,
@@ -120,7 +120,7 @@ class TestLoop:
         alone = policy.propose(asked, 4).result(60)
         for error, failed in ((torch.OutOfMemoryError("full"), False), (RuntimeError("a broken kernel"), True)):
             text, go_on = held_text(policy)
-            monkeypatch.setattr(the_batch(policy), "_step_and_answer", fail(error))
+            monkeypatch.setattr(the_engine(policy)._rows.store, "step", fail(error))
             question = policy.propose(asked, 4)
             go_on()
             if failed:
@@ -134,9 +134,9 @@ class TestLoop:
             monkeypatch.undo()
 
     def test_a_failing_step_fails_what_is_live_and_nothing_later(self, policy, monkeypatch):
-        batch = the_batch(policy)
+        engine = the_engine(policy)
         [expected] = policy.submit([Job((20, 21), 2, FREE, 3)]).result(60)
-        monkeypatch.setattr(batch._store, "step", fail(RuntimeError("a broken kernel")))
+        monkeypatch.setattr(engine._rows.store, "step", fail(RuntimeError("a broken kernel")))
         with pytest.raises(PolicyError, match="a broken kernel") as caught:
             policy.submit([Job((20, 21), 2, FREE, 3)]).result(60)
         assert isinstance(caught.value.__cause__, RuntimeError)
@@ -145,29 +145,26 @@ class TestLoop:
     def test_shortage_of_memory_is_waited_out(self, policy, monkeypatch):
         jobs = [Job((40 + i, 30), 2, FREE, i) for i in range(4)]
         expected = [growth.tokens for growth in policy.submit(jobs).result(60)]
-        batch = the_batch(policy)
-        monkeypatch.setattr(batch._store, "step", fail(torch.OutOfMemoryError("full")))
+        rows = the_engine(policy)._rows
+        monkeypatch.setattr(rows.store, "step", fail(torch.OutOfMemoryError("full")))
         assert [growth.tokens for growth in policy.submit(jobs).result(60)] == expected
-        monkeypatch.setattr(batch, "_make_store", lambda: pytest.fail("not needed"))
-        monkeypatch.undo()
-        monkeypatch.setattr(batch._store, "open", fail(torch.OutOfMemoryError("full")))
+        monkeypatch.setattr(rows.store, "open", fail(torch.OutOfMemoryError("full")))
         assert [growth.tokens for growth in policy.submit(jobs).result(60)] == expected
 
     def test_memory_that_never_suffices_is_an_error(self, policy, monkeypatch):
-        batch = the_batch(policy)
-        make = batch._make_store
+        rows = the_engine(policy)._rows
+        make = rows._make_store
 
         def full():
             store = make()
             store.open = fail(torch.OutOfMemoryError("full"))
             return store
 
-        monkeypatch.setattr(batch, "_make_store", full)
-        monkeypatch.setattr(batch._store, "open", fail(torch.OutOfMemoryError("full")))
+        monkeypatch.setattr(rows, "_make_store", full)
+        monkeypatch.setattr(rows.store, "open", fail(torch.OutOfMemoryError("full")))
         with pytest.raises(PolicyError, match="full"):
             policy.submit([Job((20,), 1, FREE, 0)]).result(60)
         monkeypatch.undo()
-        batch._store = make()
         assert len(policy.submit([Job((20,), 1, FREE, 0)]).result(60)[0].tokens) == 12
 
     def test_an_on_tokens_that_raises_fails_its_submit_only(self, policy):
@@ -234,7 +231,7 @@ class TestLoop:
         [thread] = set(threading.enumerate()) - before
         future = loop.submit([Job((20,), 1, FREE, 0)], None)
         del loop
-        assert thread in decode_loop._threads  # at exit it is waited for, with or without its batch
+        assert thread in decode_loop._process.get().threads  # at exit it is waited for, with or without its batch
         assert len(future.result(60)[0].tokens) == 12
         thread.join(10)
         assert not thread.is_alive()
@@ -244,9 +241,8 @@ def fields(growth):
     return growth.tokens, growth.logprob, growth.finish, growth.prefilled, growth.reused
 
 
-def the_batch(policy):
-    inbox = policy._running()._inbox
-    return next(batch for batch in decode_loop._batches if batch.inbox is inbox)
+def the_engine(policy):
+    return policy._running()._engine
 
 
 def held_text(policy):

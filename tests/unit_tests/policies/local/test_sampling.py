@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from langchain_darwin.policies.base import Sampling
-from langchain_darwin.policies.local.sampling import draw, make_plan, uniforms
+from langchain_darwin.policies.local.sampling import draw, make_metadata, uniforms
 
 CPU = torch.device("cpu")
 MIXED = [
@@ -19,7 +19,7 @@ MIXED = [
 
 
 def plan_of(samplings, keys, floors=None, ends=(2,)):
-    return make_plan(samplings, keys, floors or [0] * len(keys), ends, CPU)
+    return make_metadata(samplings, keys, floors or [0] * len(keys), ends, CPU)
 
 
 def logits_of(rows, vocabulary=5000, coarse=False):
