@@ -96,6 +96,34 @@ FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
 
 HYBRIDS = ("qwen3_5", "lfm2")
 
+_HALF = _SIZES["head_dim"] // 2
+
+UNUSUAL: dict[str, tuple[str, dict[str, Any]]] = {
+    "bloom": ("bloom", {}),
+    "falcon": ("falcon", {"head_dim": None, "alibi": True, "multi_query": False, "parallel_attn": False}),
+    "mpt": ("mpt", {"max_seq_len": 512, "num_key_value_heads": 4}),
+    "longrope": (
+        "phi3",
+        {
+            "original_max_position_embeddings": 128,
+            "rope_parameters": {
+                "rope_type": "longrope",
+                "rope_theta": 10000.0,
+                "short_factor": [1.0] * _HALF,
+                "long_factor": [8.0] * _HALF,
+            },
+        },
+    ),
+    "dynamic": (
+        "llama",
+        {
+            "max_position_embeddings": 128,
+            "rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 4.0},
+        },
+    ),
+}
+"""As `FAMILIES`: positions by ALiBi, and rotary frequencies that depend on the length beyond 128 tokens."""
+
 
 def tiny_model(family: str, folder: Path) -> Path:
     """Save a random model of `family` with a ChatML tokenizer; the path of its own folder in `folder`."""
@@ -112,9 +140,10 @@ def tiny_model(family: str, folder: Path) -> Path:
 
 def tiny_config(family: str) -> Any:
     """The configuration of a tiny model, for the vocabulary of `tiny_tokenizer`."""
-    kind, settings = FAMILIES[family]
+    kind, settings = (FAMILIES | UNUSUAL)[family]
     ids = {"bos_token_id": None, "eos_token_id": 2, "pad_token_id": 0}
-    return AutoConfig.for_model(kind, **{**_SIZES, "vocab_size": len(tiny_tokenizer(None)), **ids, **settings})
+    sizes = {name: size for name, size in (_SIZES | settings).items() if size is not None}
+    return AutoConfig.for_model(kind, **sizes, vocab_size=len(tiny_tokenizer(None)), **ids)
 
 
 def tiny_tokenizer(template: str | None, **options: Any) -> PreTrainedTokenizerBase:

@@ -19,6 +19,7 @@ from langchain_darwin.inference.checkpoints.sources import resolve_source
 from langchain_darwin.inference.devices import resolve_device, resolve_dtype
 from langchain_darwin.inference.kernels.packed_linear import pack_linears
 from langchain_darwin.inference.kernels.step_attention import use_even_queries
+from langchain_darwin.inference.memory.probe import takes_ragged_rows
 from langchain_darwin.inference.shared_models import SharedModels
 
 _UNSTATED_CONTEXT = 32_768  # tokens, for the few models that state no limit (recurrent ones)
@@ -39,8 +40,8 @@ class LoadedModel:
         device: Where the weights are.
         dtype: Of the weights.
         end_ids: Token ids that end a response: of the generation config, the tokenizer and the chat template.
-        ragged: Whether all layers keep plain keys and values (full or sliding attention), so that rows of
-            different lengths can share one cache.
+        ragged: Whether all layers keep plain keys and values (full or sliding attention), and rows of different
+            lengths that share one cache get the numbers that each gets alone.
     """
 
     model: Any
@@ -127,7 +128,7 @@ def _load(source: str, revision: str | None, dtype: torch.dtype, device: str, tr
         device=torch.device(device),
         dtype=dtype,
         end_ids=end_ids,
-        ragged=is_ragged(model.config),
+        ragged=is_ragged(model.config) and takes_ragged_rows(model),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from langchain_darwin.runtime.thinking import MARKS
 
+_BY_LENGTH = frozenset({"longrope", "su", "dynamic"})  # ways of rotary scaling that depend on the length
 _NO_LIMIT = 10**9  # tokenizers write 1e30 for "unknown"
 
 
@@ -53,8 +54,25 @@ def stated_context_length(folder: Path) -> int | None:
     """Most tokens of prompt and response together by the configuration files, or None if they do not say."""
     config, tokenizer = _read(folder / "config.json"), _read(folder / "tokenizer_config.json")
     text = config.get("text_config")
-    model = (text if isinstance(text, dict) else config).get("max_position_embeddings")
-    return least_limit(model, tokenizer.get("model_max_length"))
+    stated = text if isinstance(text, dict) else config
+    limits = stated.get("max_position_embeddings"), original_context(stated)
+    return least_limit(*limits, tokenizer.get("model_max_length"))
+
+
+def original_context(config: Mapping[str, Any]) -> int | None:
+    """Most tokens for which a model's rotary frequencies are fixed, or None if they always are.
+
+    Frequencies that depend on the length are chosen by the longest text of a batch: beyond the original context a
+    text's numbers would change with its neighbours, and with how much of it was computed at once.
+    """
+    rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    found = []
+    for kind in (rope, *rope.values()):
+        if isinstance(kind, Mapping) and (kind.get("rope_type") or kind.get("type")) in _BY_LENGTH:
+            stated = (kind, config)
+            found += [of.get("original_max_position_embeddings") for of in stated]
+            found.append(config.get("max_position_embeddings"))
+    return least_limit(*found)
 
 
 def least_limit(*stated: float | None) -> int | None:

@@ -22,7 +22,7 @@ from langchain_darwin.errors import (
     first_line,
 )
 from langchain_darwin.inference.checkpoints.file_checks import check_files, check_not_quantised
-from langchain_darwin.inference.checkpoints.model_files import least_limit, model_folder
+from langchain_darwin.inference.checkpoints.model_files import least_limit, model_folder, original_context
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
 
 
@@ -134,7 +134,8 @@ class Pretrained:
 def context_length(config: Any, tokenizer: Any) -> int | None:
     """Most tokens of one text by what is stated, or None if nothing is."""
     text = config.get_text_config(decoder=True)
-    return least_limit(getattr(text, "max_position_embeddings", None), tokenizer.model_max_length)
+    limits = getattr(text, "max_position_embeddings", None), original_context(text.to_dict())
+    return least_limit(*limits, tokenizer.model_max_length)
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+COLUMNS_STEP = 256  # tokens; memory is allocated in multiples of it, and it is one of the step of columns shown
 DEFAULT_SHARE = 0.5  # of what is free
 _UNKNOWN = 8 << 30  # bytes, on devices that do not say what is free
 
@@ -15,6 +16,12 @@ _UNKNOWN = 8 << 30  # bytes, on devices that do not say what is free
 def kv_budget(device: torch.device, share: float = DEFAULT_SHARE) -> int:
     """Bytes that keys and values may take: a share of what is free on the device now."""
     return int(share * free_bytes(device))
+
+
+def longest_text(budget: int, token_bytes: int) -> int:
+    """Most tokens of a text whose keys and values fit in a budget when nothing else is in memory."""
+    columns = budget // (max(1, token_bytes) * COLUMNS_STEP) * COLUMNS_STEP
+    return max(0, columns - 1)
 
 
 def free_bytes(device: torch.device) -> int:

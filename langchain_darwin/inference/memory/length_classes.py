@@ -12,12 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from langchain_darwin.errors import ContextOverflowError
+from langchain_darwin.inference.memory.budget import COLUMNS_STEP, longest_text
 from langchain_darwin.inference.memory.slot_table import SlotTable
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
 
 _SHORTEST_CLASS = 1024  # tokens
 _RATIO = 4  # of the longest texts of two neighbouring classes
-_COLUMNS_STEP = 256  # columns of a table are a multiple of it, and it is one of the step of those shown
 _FEWEST = 8  # slots of a table, where there is memory
 _FORGOTTEN = 128  # closes of rows, or reads, after which an unused slot may be given back
 
@@ -58,7 +58,7 @@ class LengthClasses:
     @property
     def longest_text(self) -> int:
         """Most tokens of a text that fits in the budget when nothing else is in memory."""
-        return max(0, self._budget // self._size(1, _COLUMNS_STEP) * _COLUMNS_STEP - 1)
+        return longest_text(self._budget, self._size(1, 1))
 
     def table(self, length: int) -> SlotTable:
         """The table for texts of `length` tokens, made if there is none."""
@@ -163,7 +163,7 @@ class LengthClasses:
 
 
 def _round_up(length: int) -> int:
-    return -(-length // _COLUMNS_STEP) * _COLUMNS_STEP
+    return -(-length // COLUMNS_STEP) * COLUMNS_STEP
 
 
 def _gib(size: int) -> str:

@@ -70,6 +70,11 @@ class DecodeLoop(ProcessBound):
         return self._engine.live_rows
 
     @property
+    def longest_text(self) -> int:
+        """Most tokens of a text, by the model's context and by the memory for it."""
+        return self._context_length
+
+    @property
     def waiting(self) -> int:
         """What waits for a row now, or has not been looked at yet."""
         return self._engine.waiting + self._inbox.qsize()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -41,6 +41,9 @@ class TransformersPolicy:
         trust_remote_code: Run Python code that comes with the model.
         max_rows: Most texts decoded at a time; others wait. Policies that share a model share the first
             one's.
+        kv_memory: Share of the memory free at the first call that keys and values may take, above 0 and at most
+            1. Texts that are only remembered are forgotten first; texts that do not fit wait. Policies that share a
+            model share the first one's.
     """
 
     def __init__(
@@ -52,14 +55,17 @@ class TransformersPolicy:
         device: str = "auto",
         trust_remote_code: bool = False,
         max_rows: int = 64,
+        kv_memory: float = 0.5,
     ) -> None:
         check_range("max_rows", max_rows, low=1)
+        check_range("kv_memory", kv_memory, low=0, high=1, low_open=True)
         self.model = model
         self.revision = revision
         self.dtype = dtype
         self.device = device
         self.trust_remote_code = trust_remote_code
         self.max_rows = max_rows
+        self.kv_memory = kv_memory
         self._loaded: LoadedModel | None = None
         self._loop: DecodeLoop | None = None
 
@@ -129,21 +135,30 @@ class TransformersPolicy:
 
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:
         """Continue each job; see `Policy.submit`."""
+        loop = self._running()
         for job in jobs:
-            check_job(job, self.context_length, self.name, _LONGER)
+            check_job(job, *self._limit(loop))
             self._check_ids("prefix", job.prefix)
-        return self._running().submit(jobs, on_tokens)
+        return loop.submit(jobs, on_tokens)
 
     def propose(
         self, prefixes: Sequence[tuple[int, ...]], k: int, among: Sequence[int] | None = None
     ) -> Future[list[Proposal]]:
         """The likeliest next tokens of each prefix; see `Policy.propose`."""
         check_range("k", k, low=1)
+        loop = self._running()
         for prefix in prefixes:
-            check_prefix(prefix, self.context_length, self.name, _LONGER)
+            check_prefix(prefix, *self._limit(loop))
             self._check_ids("prefix", prefix)
         self._check_ids("among", among or ())
-        return self._running().propose(prefixes, k, among)
+        return loop.propose(prefixes, k, among)
+
+    def _limit(self, loop: DecodeLoop) -> tuple[int, str, str]:
+        """Most tokens of a text, the model's name, and what allows more."""
+        if loop.longest_text < self.context_length:
+            more = f" or raise kv_memory={self.kv_memory:g}, which leaves memory for no longer text,"
+            return loop.longest_text, self.name, more + _LONGER
+        return self.context_length, self.name, _LONGER
 
     def _check_ids(self, name: str, ids: Sequence[int]) -> None:
         size = self._load().model.get_input_embeddings().num_embeddings
@@ -175,7 +190,7 @@ class TransformersPolicy:
             own = _process.get()
             with own.lock:
                 if loaded not in own.loops:
-                    own.loops[loaded] = _start_loop(loaded, self.max_rows)
+                    own.loops[loaded] = _start_loop(loaded, self.max_rows, self.kv_memory)
                 self._loop = own.loops[loaded]
         return self._loop
 
@@ -191,13 +206,13 @@ class _Loops:
 _process = PerProcess(_Loops)
 
 
-def _start_loop(loaded: LoadedModel, max_rows: int) -> DecodeLoop:
+def _start_loop(loaded: LoadedModel, max_rows: int, kv_memory: float) -> DecodeLoop:
     from langchain_darwin.policies.local.decode_loop import DecodeLoop
 
-    make_store = partial(_make_store, loaded.model, max_rows, ragged=loaded.ragged)
+    make_store, longest = _memory(loaded, max_rows, kv_memory)
     grammars = LazyGrammars(loaded.codec, loaded.model.config.get_text_config().vocab_size)
     name = f"{loaded.name} in {str(loaded.dtype).removeprefix('torch.')}"
-    return DecodeLoop(make_store, loaded.codec, loaded.context_length, loaded.device, grammars, name)
+    return DecodeLoop(make_store, loaded.codec, longest, loaded.device, grammars, name)
 
 
 def _forked(loaded: LoadedModel) -> str:
@@ -207,12 +222,18 @@ def _forked(loaded: LoadedModel) -> str:
     )
 
 
-def _make_store(model: Any, max_rows: int, *, ragged: bool) -> RowStore:
-    """Memory for the model's rows: slots where its layers allow, else a slower cache per row."""
-    if ragged:
-        from langchain_darwin.inference.memory.kv_slots import KVSlots
+def _memory(loaded: LoadedModel, max_rows: int, share: float) -> tuple[Callable[[], RowStore], int]:
+    """Make memory for a model's rows, and the most tokens of a text in it.
 
-        return KVSlots(model, max_rows)
-    from langchain_darwin.inference.memory.row_caches import RowCaches
+    Slots where the model's layers allow them, else a slower cache for each row, which knows no budget.
+    """
+    if not loaded.ragged:
+        from langchain_darwin.inference.memory.row_caches import RowCaches
 
-    return RowCaches(model, max_rows)
+        return partial(RowCaches, loaded.model, max_rows), loaded.context_length
+    from langchain_darwin.inference.memory.budget import bytes_per_token, kv_budget, longest_text
+    from langchain_darwin.inference.memory.kv_slots import KVSlots
+
+    budget = kv_budget(loaded.device, share)
+    longest = longest_text(budget, bytes_per_token(loaded.model.config, loaded.dtype))
+    return partial(KVSlots, loaded.model, max_rows, budget=budget), min(loaded.context_length, longest)

@@ -10,9 +10,11 @@ from transformers import AutoConfig, AutoModelForCausalLM, BertConfig, BertModel
 
 from langchain_darwin.errors import ModelNotFound, UnsupportedModelError
 from langchain_darwin.inference import loading
+from langchain_darwin.inference.checkpoints.model_files import stated_context_length
 from langchain_darwin.inference.loading import load_model
+from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.inference.shared_models import SharedModels
-from tests.tiny_models import CHATML, FAMILIES, HYBRIDS, tiny_config, tiny_model, tiny_tokenizer
+from tests.tiny_models import CHATML, FAMILIES, HYBRIDS, UNUSUAL, tiny_config, tiny_model, tiny_tokenizer
 
 CPU = {"device": "cpu", "dtype": "float32"}
 
@@ -36,6 +38,28 @@ def test_every_family_loads(family, folder):
     assert loaded.codec.end_ids == {0, 2}
     assert not loaded.model.training
     assert not any(weight.requires_grad for weight in loaded.model.parameters())
+
+
+def test_models_whose_positions_are_unusual_share_no_cache_or_keep_to_their_original_context(folder):
+    loaded = {family: load_model(tiny_model(family, folder), **CPU) for family in UNUSUAL}
+    facts = {family: (each.context_length, each.ragged) for family, each in loaded.items()}
+    assert facts == {
+        "bloom": (512, False),
+        "falcon": (512, False),
+        "mpt": (512, True),
+        "longrope": (128, True),
+        "dynamic": (128, True),
+    }
+    assert all(stated_context_length(folder / family) in {None, length} for family, (length, _) in facts.items())
+
+
+@pytest.mark.parametrize("family", ["longrope", "dynamic"])
+def test_numbers_do_not_depend_on_neighbours_where_rotary_scaling_depends_on_the_length(family, folder):
+    loaded = load_model(tiny_model(family, folder), **CPU)
+    text, neighbour = tuple(range(20, 60)), tuple(range(30, 30 + loaded.context_length))
+    _, alone = KVSlots(loaded.model, 2).open([text])
+    _, together = KVSlots(loaded.model, 2).open([text, neighbour])
+    torch.testing.assert_close(together[0], alone[0], atol=1e-4, rtol=0)
 
 
 def test_the_same_model_is_shared_and_another_dtype_is_not(llama):

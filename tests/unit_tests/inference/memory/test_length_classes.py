@@ -5,7 +5,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from langchain_darwin.errors import ContextOverflowError
-from langchain_darwin.inference.memory import length_classes, passes
+from langchain_darwin.inference.memory import budget, length_classes, passes
 from langchain_darwin.inference.memory.budget import bytes_per_token
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.inference.memory.length_classes import KVMemoryError
@@ -26,7 +26,8 @@ def llama():
 def small_classes(monkeypatch):
     """Classes of up to 32, 128 and 512 tokens, in columns of 16."""
     monkeypatch.setattr(length_classes, "_SHORTEST_CLASS", 32)
-    monkeypatch.setattr(length_classes, "_COLUMNS_STEP", 16)
+    monkeypatch.setattr(budget, "COLUMNS_STEP", 16)
+    monkeypatch.setattr(length_classes, "COLUMNS_STEP", 16)
     monkeypatch.setattr(length_classes, "_FORGOTTEN", 4)
     monkeypatch.setattr(passes, "_SHOWN_STEP", 16)
 
@@ -100,13 +101,13 @@ def test_a_text_begins_with_what_another_class_remembers(llama):
 
 
 def test_what_is_only_remembered_is_forgotten_before_the_budget_is_passed(llama):
-    budget = 900 * token_bytes(llama)
-    store = KVSlots(llama, 4, budget=budget)
+    most = 900 * token_bytes(llama)
+    store = KVSlots(llama, 4, budget=most)
     for start in range(0, 200, 10):
         rows, logits = store.open([OTHER[start : start + 25], TEXT[start : start + 200]])
         check(llama, [row.tokens for row in rows], logits)
         step(llama, store, start)
-        assert allocated(store) <= budget
+        assert allocated(store) <= most
         store.close(rows)
 
 

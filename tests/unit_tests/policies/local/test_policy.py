@@ -8,17 +8,17 @@ import threading
 import pytest
 import torch
 
-from langchain_darwin.errors import ConfigurationError, InvalidRequestError, PolicyError
+from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError, PolicyError
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.policies.base import Constraint, Growth, Job, Proposal, Sampling
 from langchain_darwin.policies.local import decode_loop
 from langchain_darwin.policies.local.decode_loop import DecodeLoop
 from langchain_darwin.policies.local.policy import TransformersPolicy
 from langchain_darwin.testing.contracts.policy import FREE, GREEDY
-from tests.tiny_models import FAMILIES, cached_tiny_model
+from tests.tiny_models import FAMILIES, UNUSUAL, cached_tiny_model, tiny_model
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", [*FAMILIES, *UNUSUAL])
 class TestFamilies:
     @pytest.fixture
     def policy(self, family):
@@ -52,6 +52,21 @@ class TestLoop:
         assert policy.identity()["model"] == "/no/such/folder"
         with pytest.raises(ConfigurationError, match="max_rows=0"):
             TransformersPolicy(max_rows=0)
+        for share in (0, 1.5, -0.5):
+            with pytest.raises(ConfigurationError, match=f"kv_memory={share} must be above 0 and at most 1"):
+                TransformersPolicy(kv_memory=share)
+
+    def test_a_text_for_which_kv_memory_does_not_suffice_is_refused_by_name_and_others_go_on(
+        self, tmp_path, monkeypatch
+    ):
+        monkeypatch.setattr("langchain_darwin.inference.memory.budget.free_bytes", lambda _: 400_000)
+        policy = TransformersPolicy(str(tiny_model("mistral", tmp_path)), dtype="float32", device="cpu")
+        with pytest.raises(ContextOverflowError, match=r"context of 255 tokens.* raise kv_memory=0\.5"):
+            policy.submit([Job((20,) * 255, 255, GREEDY, 0)])
+        free = Sampling(max_tokens=300, min_tokens=300)
+        whole, *others = [Job((20 + i,) * 200, 200, free, i) for i in range(4)]
+        growths = policy.submit([whole, *others]).result(60)
+        assert [(len(growth.tokens), growth.finish) for growth in growths] == [(55, "length")] * 4
 
     def test_policies_of_one_model_share_its_thread(self, policy):
         other = TransformersPolicy(policy.model, dtype="float32", device="cpu")
