@@ -1,7 +1,7 @@
 """Every error of the package: one root, each also a subclass of the standard exception it specialises.
 
-A message names the thing, the value and the way out. An error raised during a search carries what the search
-had found until then in `best` (the best answer so far, or None) and `trace` (the records so far).
+A message names the thing, the value and the way out. An error raised during a search carries `best`, the best
+answer so far or None, and `trace`, the records so far.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ def docstring_passages(docstring: str) -> Iterator[str]:
 def docstrings(source: str) -> Iterator[tuple[str, bool, str]]:
     """Name, being a function's, and text of all docstrings in a module's source."""
     tree = ast.parse(source)
-    for node in [tree, *ast.walk(tree)]:
+    for node in ast.walk(tree):
         if isinstance(node, ast.Module | Definition) and (text := ast.get_docstring(node, clean=False)):
             yield getattr(node, "name", "module"), isinstance(node, Function), text
 

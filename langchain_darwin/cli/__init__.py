@@ -1,4 +1,9 @@
-"""The command `langchain-darwin`. One command a file; nothing heavy is imported before a command runs."""
+"""The command `langchain-darwin`. One command a file; nothing heavy is imported before a command runs.
+
+The commands are `ask.py`, `compare.py`, `demo.py`, `show.py`, `export.py` and `model_path.py`. `search_specs.py`
+and `reward_specs.py` read searches and rewards as they are written on a command line. `boundary.py` turns errors
+into messages and exit codes.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the command line meets errors, logs and the terminal."""
+"""The border between the command line and errors, logs and the terminal."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ def compare(
 ) -> None:
     """Compare searches on the same prompts at equal cost.
 
-    The reference is Best-of-N with as many samples as a search's tokens pay for.
+    The reference is Best-of-N at the same number of generated tokens.
     Needs --prompts, --searches, --reward and --gold.
 
     The same command goes on where it was stopped; prompts, searches and seeds may be added.

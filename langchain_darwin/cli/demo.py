@@ -67,7 +67,7 @@ def embedded_policy() -> Any:
 
 
 def searches() -> dict[str, Search]:
-    """What is compared; DARWIN with its defaults, whose five beams write no more tokens than the best of 5."""
+    """The searches to compare; the five beams of DARWIN's defaults write no more tokens than the best of 5."""
     from langchain_darwin.search.best_of_n import BestOfN
     from langchain_darwin.search.darwin import Darwin
 

@@ -37,7 +37,7 @@ _WINDOW = re.compile(r"(\d*)-(\d*)(?::(\w+))?")
 def parse_rewards(
     specs: Sequence[str], option: str = "--reward", more: Mapping[str, Callable[[], Any]] | None = None
 ) -> Any:
-    """What `--reward` describes, as `ChatDarwin(reward=...)` takes it.
+    """Return what `--reward` describes, as `ChatDarwin(reward=...)` takes it.
 
     Args:
         specs: One or several, which add up.
@@ -83,7 +83,7 @@ def _reward_of(spec: str) -> Any:
 
 
 def load_reward(path: Path, name: str) -> Any:
-    """What the Python file at `path` calls `name`; the file is run, as `python path` would."""
+    """Return the object `name` of the Python file at `path`; the file is run, as `python path` would."""
     if not path.is_file():
         raise _wrong(f"{path}:{name}: there is no file {path}")
     module_spec = importlib.util.spec_from_file_location(f"_reward_{path.stem}", path)

@@ -154,7 +154,7 @@ class _Drawing:
         return beam.instruction != (donor.instruction if donor else self._question())
 
     def _own_text(self, beam: Beam, width: int) -> str:
-        """What the beam wrote itself, after it was copied."""
+        """Return what the beam wrote itself, after it was copied."""
         donor = self.copied_at.get(beam.id)
         text = self.trace.text(beam)
         own = text[len(self.trace.text(donor)) :] if donor else text

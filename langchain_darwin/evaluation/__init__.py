@@ -1,6 +1,10 @@
-"""Measuring searches: sets of prompts and their verifiers, comparisons at equal cost, files for other evaluators.
+"""Searches compared on the same prompts at equal cost.
 
-`compare` runs a `Comparison` and returns a `Report`. The names below are loaded when used.
+Read `comparison.py` first. `runs.py` is one run of a comparison, `records.py` the line that it leaves, and
+`journal.py` the file of these lines. The folder `datasets` holds sets of prompts, `statistics` the numbers, and
+`reporting` the tables, plots and files. `compare` runs a `Comparison` and returns a `Report`.
+
+The names below are loaded when used.
 """
 
 from __future__ import annotations

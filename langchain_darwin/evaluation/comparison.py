@@ -90,7 +90,7 @@ class Comparison:
         return Plan(digests, tuple(prompt.key for prompt in self.chosen), self.seeds)
 
     def header(self) -> dict[str, Any]:
-        """What must not change between two runs of one comparison, and names for people.
+        """Return what must not change between two runs of one comparison, and names for people.
 
         Prompts, searches and seeds may be added.
         """
@@ -127,15 +127,15 @@ class Comparison:
 def compare(comparison: Comparison, out: str | Path, *, at_once: int = 4, watch: Watch | None = None) -> Report:
     """Run what has not been run yet, and report on everything.
 
-    Every run is a line in `records.jsonl` in the folder as soon as it has ended. A comparison that was killed goes on
-    where it was, with the same final numbers in float32 (to the rounding of other company in the batch). A run that
-    raises is written down, does not stop the others and is tried again by the next call.
+    Every run is a line in `records.jsonl` in the folder as soon as it has ended. A comparison that was killed
+    continues where it was. Its final numbers are the same in float32, up to the rounding of other texts in the batch.
+    A run that raises is recorded, does not stop the others and is tried again by the next call.
 
     Args:
         comparison: What is compared on what.
         out: Folder of the records.
-        at_once: Runs under way at the same time; they share the policy's batch. Seconds mean little above 1.
-        watch: Told of every run that ends.
+        at_once: Runs at the same time; they share the policy's batch. Seconds mean little above 1.
+        watch: Called for every run that ends.
 
     Returns:
         The report; `report_files` makes files of it, `tables` text.
@@ -195,7 +195,7 @@ async def _run_all(comparison: Comparison, bench: Bench, journal: Journal, watch
 
 
 def _note_failure(failing: set[str], line: Failure) -> None:
-    """Stop when so many prompts in a row have failed that the fault is hardly theirs."""
+    """Stop when so many prompts in a row have failed that they are probably not the cause."""
     failing.add(line.prompt)
     if len(failing) >= _TOO_MANY:
         msg = f"{len(failing)} prompts in a row failed, the last with {line.error}; repair that and run it again"

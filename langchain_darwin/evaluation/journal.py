@@ -38,16 +38,16 @@ class Journal:
 
 @contextmanager
 def open_journal(out: Path, header: Mapping[str, Any]) -> Iterator[Journal]:
-    """Open the file of records in a folder, or begin one.
+    """Open the file of records in a folder, or start one.
 
     A last line that a killed process left unfinished is removed.
 
     Args:
         out: The folder; made if need be.
-        header: `settings`, which must be those that the file was begun with, and `names`, for people.
+        header: `settings`, which must be those of the existing file, and `names`, for people.
 
     Raises:
-        ConfigurationError: The file was begun with other settings, or another process writes to it.
+        ConfigurationError: The file has other settings, or another process writes to it.
     """
     out.mkdir(parents=True, exist_ok=True)
     path, header = out / FILE_NAME, json.loads(json.dumps(header))

@@ -18,11 +18,11 @@ from langchain_darwin.errors import ConfigurationError
 FORMAT = 1
 FILE_NAME = "records.jsonl"
 POOL = "pool"
-"""Stands for a search's digest in the runs that make the pool of plain samples."""
+"""In place of a search's digest in the runs that make the pool of plain samples."""
 
 
 class RunKey(NamedTuple):
-    """What makes a run one of its kind within a comparison."""
+    """The identity of a run within a comparison."""
 
     prompt: str
     search: str
@@ -53,7 +53,7 @@ class Cost:
     """What a run spent, all turns together.
 
     Attributes:
-        decoded: Policy tokens drawn, of answers, rewritten instructions and whatever was thrown away.
+        decoded: Policy tokens drawn, of answers, rewritten instructions and discarded text.
         prefilled: Prompt tokens that the policy computed; depends on what it had in memory.
         reused: Prompt tokens that it had in memory.
         judged: Texts that went to the reward.
@@ -107,7 +107,7 @@ class Record:
 
     @property
     def key(self) -> RunKey:
-        """What tells it from other runs of the comparison."""
+        """The identity of the run within the comparison."""
         return RunKey(self.prompt, self.search, self.seed)
 
     @property
@@ -133,7 +133,7 @@ class Failure:
 
     @property
     def key(self) -> RunKey:
-        """What tells it from other runs of the comparison."""
+        """The identity of the run within the comparison."""
         return RunKey(self.prompt, self.search, self.seed)
 
 

@@ -1,4 +1,4 @@
-"""One run of a comparison: a conversation had with one search, judged by the reward and by the gold."""
+"""One run of a comparison: a conversation with one search, scored by the reward and by the held-out metric (gold)."""
 
 from __future__ import annotations
 

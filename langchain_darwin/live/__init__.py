@@ -1,10 +1,11 @@
-"""A live view of one search in the terminal: feed it as `on_search_event`.
+"""A live view of one search in the terminal: pass it as `on_search_event`.
 
     with LiveView(policy.codec.decode) as view:
         ChatDarwin(model=policy, on_search_event=view).invoke("...")
 
-On a terminal it redraws a panel; elsewhere (a pipe, a log, a dumb terminal) it prints one line a round. Text
-of the model is shown as plain text: it can neither style the view nor drive the terminal.
+On a terminal it redraws a panel. Elsewhere (a pipe, a log, a dumb terminal) it prints one line a round. Text of the
+model is shown as plain text: it can neither style the view nor control the terminal. Read `progress.py` (events
+become a state), then `view.py`. `text.py` makes text safe for a terminal.
 """
 
 from __future__ import annotations

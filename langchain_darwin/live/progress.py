@@ -43,7 +43,7 @@ class Slot:
 
     @property
     def state(self) -> str:
-        """Whether it is still being written."""
+        """A word for its state: still being written, or how it ended."""
         return {None: "", "stop": "finished", "length": "full length", "timeout": "cut off"}[self.beam.finish]
 
 

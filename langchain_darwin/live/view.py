@@ -81,7 +81,7 @@ class LiveView:
         return (self._ended or time.monotonic()) - self._started
 
     def render(self) -> RenderableType:
-        """The view as it stands."""
+        """Return the view as it is now."""
         with self._lock:
             return self._panel(self.console.width, self.console.height)
 

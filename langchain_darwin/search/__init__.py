@@ -1,5 +1,9 @@
 """Searches: algorithms that turn a policy's tokens and a reward's scores into an answer, one a file.
 
+Read `base.py` first: it has all names that a search is written with, from the folder `vocabulary`. `best_of_n.py`
+is the shortest search, `darwin.py` the longest. `steps.py` holds the steps that several searches share. The folder
+`driver` runs a search, and the folder `mutation` rewrites instructions.
+
 The names below are loaded when used.
 """
 

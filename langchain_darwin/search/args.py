@@ -18,12 +18,12 @@ class ARGS:
     """`score(v) = log policy(v | x, y) + w r(x, [y, v])` over the k likeliest tokens v (arXiv 2402.01694, ICLR 2024).
 
     ARGS-greedy takes the highest score, ARGS-stochastic draws v by softmax(score / τ). The paper's code adds
-    the reward to raw logits. A log-probability is the logit less a number that all candidates of a step share,
-    so both make the same choice; only the log-probability means the same at every step and on every policy.
+    the reward to raw logits. A log-probability is the logit less a number that all candidates of a step share.
+    So both make the same choice. Only the log-probability means the same at every step and on every policy.
 
-    One `Propose` and one `Score` a token: the candidates of all beams are judged in one batch, and a policy
-    with a memory computes one token a beam. The task's temperature, top-p and top-k are not used. Where the
-    reward judges none but finished text, tokens are chosen by likelihood alone.
+    It makes one `Propose` and one `Score` a token. The candidates of all beams are judged in one batch, and a
+    policy with a memory computes one token a beam. The task's temperature, top-p and top-k are not used. If the
+    reward judges finished text only, tokens are chosen by likelihood alone.
 
     Attributes:
         top_k: Candidates per token, k. Paper: 10.

@@ -1,7 +1,7 @@
 """The vocabulary of every search: what a search is, and the names that one is written with.
 
-A search is a frozen dataclass with a method `run(task)`, a generator that performs no input or output: it
-yields requests and receives their results, and yields events and receives None. `search/runner.py` drives it.
+A search is a frozen dataclass with a method `run(task)`, a generator without input or output. It yields requests
+and receives their results. It yields events and receives None. `search/driver/runner.py` drives it.
 """
 
 from __future__ import annotations
@@ -76,10 +76,10 @@ class Search(Protocol):
 
 
 def describe(search: Search) -> dict[str, Any]:
-    """The search as JSON-able facts: its class name and its fields.
+    """Return the search as JSON-able facts: its class name and its fields.
 
-    Two searches that could give different answers never look the same: a function among the fields, and a class
-    that is not of this package, are told from others by their code and what it refers to.
+    Two searches that could give different answers never have the same facts. A function among the fields is
+    identified by its code and by what that refers to. So is a class that is not of this package.
     """
     thing: Any = search
     facts: dict[str, Any] = {"search": type(search).__qualname__}

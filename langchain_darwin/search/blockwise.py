@@ -16,9 +16,8 @@ class BlockwiseBestOfK:
 
     Controlled decoding (arXiv 2310.17022, section 3.2) with the reward of the text so far as value. With
     `decay` below 1, more continuations are tried early and fewer late, as in AdaSearch (arXiv 2510.23334):
-    block b has `max(1, round(K decay^b))`. Finished continuations wait in a pool, and the best unfinished one
-    goes on, because rewards of beginnings and of whole answers are not comparable; the answer is the best of
-    the pool.
+    block b has `max(1, round(K decay^b))`. Rewards of beginnings and of whole answers are not comparable. So
+    finished continuations wait in a pool, and the best unfinished one goes on. The answer is the best of the pool.
 
     Attributes:
         k: Continuations per block, K.

@@ -45,8 +45,8 @@ class Darwin:
     """Evolutionary search over instructions and partial answers (paper, Algorithm 1).
 
     Each cycle draws an instruction from the archive, rewrites it if asked to, and decodes a beam for each rewriting.
-    After every `period` tokens the beams are rewarded against the original instruction, and the weakest take
-    over the response of a stronger one. Rewritings that did well enter the archive. The answer is the complete
+    After every `period` tokens the beams are rewarded against the original instruction. Low-scoring beams then become
+    copies of high-scoring ones. Rewritings that did well enter the archive. The answer is the complete
     response with the highest reward over all cycles. The published method is `Darwin.paper()`; docs/paper.md
     says where and why the defaults differ from it.
 
@@ -59,7 +59,7 @@ class Darwin:
             say little (paper, Table 3).
         keep: Beams that stay in each round of "top_k", and instructions that can enter the archive per cycle; k.
         mutation: "none" decodes the instruction as it is. "append" adds a short request, such as "Be specific.",
-            without asking the model; "each" asks it for one rewriting per beam, all in one batch; "list" asks for
+            without asking the model. "each" asks it for one rewriting per beam, all in one batch. "list" asks for
             all in one text (paper, App. D).
         keep_original: Whether the first of the instructions is the user's own.
         drift_guard: Whether the instruction itself is decoded in place of a rewriting that strays from it.
@@ -69,11 +69,11 @@ class Darwin:
             place of each weaker beam to one of the `keep` best, drawn uniformly (paper, Exploitation B). "none"
             decodes to the end (paper, "Mutation + BoN").
         resample_temperature: Of that softmax; lower is greedier.
-        carry: What a copied response goes on under: "branch" its own instruction, which costs the policy
-            nothing; "text" the instruction of the beam it replaces, as in the paper.
+        carry: The instruction under which a copied response goes on. "branch" is its own instruction, which
+            costs the policy nothing. "text" is the instruction of the beam it replaces, as in the paper.
         pool_finished: Whether finished answers leave the round for a pool. If not, as in the paper, they
             compete with unfinished text and may be copied over it.
-        look_ahead: Tokens decoded beyond each period for the reward to see, then thrown away unless they end
+        look_ahead: Tokens decoded beyond each period for the reward to see, then discarded unless they end
             an answer; l in the paper (Table 7).
     """
 
@@ -156,10 +156,10 @@ class Darwin:
         return own + rewritings
 
     def _decode(self, task: Task, beams: list[Beam], *, last: bool) -> Part[tuple[list[Beam], Counter[str]]]:
-        """The inner loop: decode, reward, replace until all ends. Returns the answers and the credit.
+        """Decode, reward and replace until all beams end; return the answers and the credit.
 
-        Live beams always have the same number of tokens: they start together, a `Grow` gives each the same
-        number unless it ends, and a copy is as long as its donor.
+        Live beams always have the same number of tokens. They start together, and a `Grow` gives each the same
+        number unless it ends. A copy is as long as its donor.
         """
         pool: list[Beam] = []
         credited: Counter[str] = Counter()

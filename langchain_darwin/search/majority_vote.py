@@ -23,12 +23,12 @@ class MajorityVote:
     """`argmax_i Σ_j w_j agree(y_i, y_j)` over `y_1..y_n ~ policy(x)`: self-consistency (arXiv 2203.11171).
 
     With an answer key, two texts agree if their keys are equal, and the vote is the majority's. Without one,
-    they agree by as much as `similarity` says, and the vote goes to the text that is most like the others:
+    `similarity` is their agreement, and the vote goes to the text that is most like the others. That is
     minimum-Bayes-risk decoding (Eikema and Aziz 2022, arXiv 2108.04718), which suits free text.
 
-    The reward only breaks ties, and is asked about nothing else; so a vote costs n answers and few or no
-    reward calls. With `weighted`, all answers are judged and their votes count by softmax of the standardised
-    rewards, a scale-free form of the reward-weighted vote (arXiv 2206.02336).
+    The reward only breaks ties. So a vote costs n answers and few or no reward calls. With `weighted`, all answers
+    are judged and their votes count by softmax of the standardised rewards. That is a scale-free form of the
+    reward-weighted vote (arXiv 2206.02336).
 
     Attributes:
         n: Number of answers.

@@ -13,9 +13,9 @@ from langchain_darwin.search.steps import softmax
 class SoftBestOfN:
     """`P(i) = exp(r_i / λ) / Σ_j exp(r_j / λ)` over `y_1..y_n ~ policy(x)` (arXiv 2505.03156, Soft Best-of-n).
 
-    As n grows, the answer becomes a sample of the policy tilted by the reward, `policy(y|x) exp(r(x, y) / λ)`:
-    a weak reward is trusted less than by Best-of-N, and answers stay varied. It does not look for the highest
-    reward, so it can be below Best-of-N's. Costs the same as Best-of-N.
+    As n grows, the answer becomes a sample of the policy tilted by the reward, `policy(y|x) exp(r(x, y) / λ)`.
+    So a weak reward is trusted less than by Best-of-N, and answers stay varied. Its reward can be below
+    Best-of-N's, because it does not maximise it. It costs the same as Best-of-N.
 
     Attributes:
         n: Number of answers.

@@ -16,8 +16,8 @@ class SpeculativeRejection:
     """Best-of-N that drops the lowest quantile `a` of unfinished answers at checkpoints (arXiv 2410.20290).
 
     The paper rejects whenever the memory is full. There, a batch of which 1 - a remains fits until its texts are
-    1/(1 - a) times as long; hence the checkpoints here, at `first / (1 - a)^i` tokens: the batch never holds more
-    than about `n * first` response tokens. Other than in the paper, finished answers are never rejected:
+    1/(1 - a) times as long. Hence the checkpoints here, at `first / (1 - a)^i` tokens. The batch never holds more
+    than about `n * first` response tokens. Unlike in the paper, finished answers are never rejected, because
     rewards of beginnings and of whole answers are not comparable.
 
     With n = 16, a = 1/2 and 512 tokens an answer, it costs about as much as three whole answers.
@@ -39,7 +39,7 @@ class SpeculativeRejection:
         check_range("first", self.first, low=1)
 
     def run(self, task: Task) -> Steps:
-        """Grow to the next checkpoint, score, reject; the last one standing grows to its end."""
+        """Grow to the next checkpoint, score, reject; the last one left grows to its end."""
         live: list[Beam] = task.roots(self.n)
         ended: list[Beam] = []
         reached, skipped = 0, False

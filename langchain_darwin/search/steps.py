@@ -1,4 +1,4 @@
-"""Steps that several searches share. A search owns its loop; what happens to its beams in a round may be here."""
+"""Steps that several searches share. A search owns its loop; a step that changes its beams in a round may be here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNJUDGED = Remark("The reward left unfinished text unjudged: no selection in tho
 
 
 def judged(beams: Iterable[Beam]) -> bool:
-    """Whether all of them have a reward, so that they can be compared."""
+    """Return True if all of them have a reward, so that they can be compared."""
     return all(beam.reward is not None for beam in beams)
 
 
@@ -43,8 +43,8 @@ def take_over(
 def resample(beams: Sequence[Beam], weights: Sequence[float], rng: Random) -> list[Pair]:
     """Systematic resampling: each receiver is a live beam that was drawn no time, each donor one drawn again.
 
-    A beam with share w of the weights is drawn floor(n w) or ceil(n w) times (Douc, Cappé and Moulines 2005,
-    arXiv cs/0507025, section 2.4); the first time, it stays where it is.
+    A beam with share w of the weights is drawn floor(n w) or ceil(n w) times. (Douc, Cappé and Moulines 2005,
+    arXiv cs/0507025, section 2.4.) The first time, it stays where it is.
     """
     counts = systematic(weights, rng.random())
     donors = [beam for beam, count in zip(beams, counts, strict=True) for _ in range(count - 1)]
@@ -53,7 +53,7 @@ def resample(beams: Sequence[Beam], weights: Sequence[float], rng: Random) -> li
 
 
 def systematic(weights: Sequence[float], offset: float) -> list[int]:
-    """How many of n evenly spaced points, shifted by `offset` in [0, 1), fall to each of n weights."""
+    """Return how many of n evenly spaced points, shifted by `offset` in [0, 1), fall to each of n weights."""
     scale = len(weights) / math.fsum(weights)
     counts, reached, total = [], 0, 0.0
     for weight in weights:

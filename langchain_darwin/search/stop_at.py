@@ -15,15 +15,15 @@ from langchain_darwin.search.base import Beam, Extend, Grow, Outcome, Part, Rema
 class StopAt:
     """Runs a search until a finished answer has a reward of at least `threshold`.
 
-    With `first`, a cheap search goes before, and the other one runs only if no answer of the first is good
-    enough; if none ever is, the better of both outcomes is the answer.
+    With `first`, a cheap search goes before. The other one runs only if no answer of the first is good enough. If
+    none ever is, the better of both outcomes is the answer.
 
         StopAt(0.8, Darwin(cycles=3))                       # later cycles only while nothing passes
         StopAt(0.8, BestOfN(n=20, batch=4))                 # four more at a time
         StopAt(0.8, Darwin(), first=BestOfN(n=2))           # search only where two plain answers fail
 
-    It looks at the answers whenever the search asks for scores, so it can end a search only where that judges
-    finished answers before its end. It adds no cost of its own.
+    It checks the answers whenever the search asks for scores. So it can end only a search that judges finished
+    answers before its end. It adds no cost of its own.
 
     Attributes:
         threshold: Reward that is enough.

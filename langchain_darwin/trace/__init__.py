@@ -1,14 +1,20 @@
 """The one record of a search: JSON lines out, whole events in.
 
+Read `records.py` first: it defines a line of a trace. `writer.py` writes them, and `reader.py` reads a file as whole
+events. `streaming.py` reads long files run by run. `preference_pairs.py` makes training data of them.
+
 A file holds one record a line and any number of searches, also concurrent ones. Each record names its
 `run`, its number `n` in the run and the seconds `t` since the run began. The first record of a run is its
-header, the others are the events of `search/base.py` by class name, and `Failed` where an error ended the
-run.
+header. The others are the events of `search/base.py` by class name. `Failed` is the last record if an error ended
+the run.
 
-A beam is written as what changed since the last record of the same beam, or of the beam it was copied from
-(`from`), so a trace grows with the length of the texts and not with its square: `tokens` are the ids to add
-after the first `keep` (all, if absent), `text` likewise after the first `text_at` characters, `prompt` a
-list of ids or the number of an earlier one. A field that is absent did not change.
+A beam is written as its changes since the last record of the same beam, or of the beam it was copied from
+(`from`). So a trace grows with the length of the texts and not with its square. A field that is absent did not
+change. The fields are:
+
+- `tokens`: the ids to add after the first `keep` (all, if absent)
+- `text`: likewise after the first `text_at` characters
+- `prompt`: a list of ids, or the number of an earlier one
 """
 
 from __future__ import annotations

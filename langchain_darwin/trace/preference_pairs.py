@@ -1,7 +1,7 @@
 """Preference pairs from traces: what a search found good and bad, as data for direct preference optimisation.
 
-The pairs have TRL's conversational preference format with explicit prompts (`prompt`, `chosen` and `rejected`
-are lists of messages), which its `DPOTrainer` takes as it is, and the two scores.
+The pairs have TRL's conversational preference format with explicit prompts, and the two scores. `prompt`, `chosen`
+and `rejected` are lists of messages. TRL's `DPOTrainer` takes them as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from langchain_darwin.trace.streaming import stream_traces
 def preference_pairs(
     path: str | Path, *, margin: float = 0.0, per_search: int = 1, cut_off: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """The pairs of all searches in a trace, read run by run; see `pairs_of`.
+    """Return the pairs of all searches in a trace, read run by run; see `pairs_of`.
 
     Raises:
         ConfigurationError: A setting is out of range, or the file is missing or no trace.
@@ -44,9 +44,9 @@ def check_settings(path: str | Path, margin: float, per_search: int = 1) -> None
 def pairs_of(trace: Trace, *, margin: float = 0.0, per_search: int = 1, cut_off: bool = False) -> list[dict[str, Any]]:
     """The pairs of one search: the best answer against the worst, the next best against the next worst, and so on.
 
-    Answers are finished texts with a reward, those that the search gave up included, each text once. They stand
-    as they were drawn, with reasoning and tool calls, and answer the original conversation: that is what the
-    reward judged them by, whatever instruction they were drawn under.
+    Answers are finished texts with a reward, those that the search dropped included, each text once. They are
+    unchanged, with reasoning and tool calls. They answer the original conversation, because the reward judged
+    them by that, also if they were drawn under another instruction.
 
     Args:
         trace: The search.

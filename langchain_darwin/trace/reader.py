@@ -22,7 +22,7 @@ class Round:
         number: From 1, over all cycles.
         cycle: The mutation cycle as the search numbers it, or None outside of cycles.
         seconds: When it ended, since the run began.
-        beams: The beams as they stood at its end.
+        beams: The beams at its end.
         replaced: Which of them were then given up for a copy of another.
     """
 
@@ -66,7 +66,7 @@ class Trace:
 
     @property
     def outcome(self) -> Outcome | None:
-        """What the search found, or None if it did not come to its end."""
+        """The outcome of the search, or None if it did not come to its end."""
         return self.finished.outcome if self.finished else None
 
     @property
@@ -141,7 +141,7 @@ def _rounds(timed: Iterable[tuple[float, Event]]) -> Iterator[Round]:
 def read_trace(path: str | Path) -> list[Trace]:
     """All runs in a file, in order of their first records.
 
-    What a killed process left (an unfinished last line, a run without an end) is read as far as it goes; the
+    What a killed process left (an unfinished last line, a run without an end) is read as far as it goes. The
     trace's `notes` say so.
 
     Raises:

@@ -37,7 +37,7 @@ class Memory:
     prompts: list[tuple[int, ...]] = field(default_factory=lambda: [()])
 
     def base(self, beam: Beam) -> Beam:
-        """What a record of this beam builds on: its last state, else its parent's, else a blank beam."""
+        """Return the state that a record of this beam builds on: its last, else its parent's, else a blank beam."""
         donor = -1 if beam.parent is None else beam.parent
         return self.beams.get(beam.id) or self.beams.get(donor) or Beam(beam.id, "", ())
 
@@ -119,7 +119,7 @@ def _prompt_record(prompt: tuple[int, ...], memory: Memory) -> int | list[int]:
 
 
 def _suffix(name: str, at: str, old: Text, new: Text) -> dict[str, Any]:
-    """What to add to `old` to make `new`, and after how many of its elements unless after all."""
+    """Return what to add to `old` to get `new`, and after how many of its elements unless after all."""
     shared = shared_length(old, new)
     record: dict[str, Any] = {} if shared == len(old) else {at: shared}
     if added := new[shared:]:

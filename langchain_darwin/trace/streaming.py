@@ -1,4 +1,4 @@
-"""Reading a long trace run by run, in the memory that the runs under way at one place take."""
+"""Reading a long trace run by run, in the memory that the runs which overlap at one place take."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from langchain_darwin.trace.reader import Trace, _parsed, traces
 
 
 def stream_traces(path: str | Path) -> Iterator[Trace]:
-    """The runs in a file, each as soon as its last record was read; those without an end come last.
+    """Yield the runs in a file, each as soon as its last record was read; those without an end come last.
 
-    The same as `read_trace`, but for the order and for what it does with broken files: a line that is no record
-    is skipped, and so is a run that has lost its first record.
+    It differs from `read_trace` in the order, and with broken files. A line that is no record is skipped, and so
+    is a run that has lost its first record.
 
     Raises:
         ConfigurationError: No line of the file is a record, or a run was written by a newer version.

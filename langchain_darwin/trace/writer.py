@@ -31,8 +31,8 @@ _APPENDING = threading.Lock()
 class TraceWriter:
     """Records one run of a search, and appends it to a file if there is one.
 
-    Every record is one `write` of a whole line in append mode, under a lock of the process, so that any
-    number of runs may share a file.
+    Every record is one `write` of a whole line in append mode, under a lock of the process. So any number of runs
+    may share a file.
 
     Attributes:
         path: The file, made with its folders if missing; None only collects the records.

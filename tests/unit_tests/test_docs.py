@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import tomllib
 from pathlib import Path
@@ -51,6 +52,16 @@ def files_and_folders(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
 def test_files_and_folders_that_are_named_exist(page):
     assert {path for path in files_and_folders(page) if not any((base / path).exists() for base in BASES)} == set()
+
+
+FOLDERS = sorted(init.parent for init in (ROOT / "langchain_darwin").rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_files_that_a_folder_describes_exist(folder):
+    docstring = ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))) or ""
+    named = re.findall(r"`([\w/]+\.py)`", docstring)
+    assert [file for file in named if not any((base / file).exists() for base in [folder, *BASES])] == []
 
 
 def test_files_and_folders_are_found_on_a_page(tmp_path):

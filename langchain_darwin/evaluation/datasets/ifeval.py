@@ -1,10 +1,10 @@
 """IFEval's verifiers as rewards: instructions that a program can check (Zhou et al., arXiv 2311.07911).
 
-The verifiers are those of the package `if-verifiable`, applied as its strict scores are: to the whole text
-without white space around it, and an empty text follows nothing. Two verdicts that it leaves to chance are fixed
-here. Languages are detected with a fixed seed, and a character to be counted that is no letter (a prompt of IFEval
-asks for "!") is counted itself, not a random letter in its place. Two verifiers divide text into sentences or
-words with NLTK's `punkt_tab`, which NLTK downloads apart.
+The verifiers are those of the package `if-verifiable`, applied as its strict scores are. They judge the whole text
+without white space around it, and an empty text follows nothing. Two verdicts that the package leaves to chance are
+fixed here. Languages are detected with a fixed seed. A character to be counted that is no letter is counted itself,
+not a random letter in its place. (A prompt of IFEval asks for "!".) Two verifiers divide text into sentences or
+words with NLTK's `punkt_tab`, which NLTK downloads separately.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class _Checker(Protocol):
 
 @dataclass(frozen=True)
 class _Verifiers:
-    """What both rewards share: verifiers by prompt.
+    """The part that both rewards share: verifiers by prompt.
 
     The prompt is found by the texts of the human messages; other messages play no part. The verifiers are
     loaded and all of their arguments checked when the first text is judged.
@@ -46,7 +46,7 @@ class _Verifiers:
     prompts: Iterable[Prompt]
 
     def __post_init__(self) -> None:
-        """Refuse prompts without instructions, and prompts that cannot be told apart."""
+        """Refuse prompts without instructions, and prompts of one text with different instructions."""
         object.__setattr__(self, "prompts", tuple(self.prompts))
         seen: dict[tuple[str, ...], Prompt] = {}
         for prompt in self.prompts:
@@ -68,7 +68,7 @@ class _Verifiers:
         return [self._score(self.followed(messages, response)) for response in responses]
 
     def followed(self, messages: Sequence[BaseMessage], response: AIMessage) -> tuple[bool, ...]:
-        """Whether the response follows each instruction, in the order of the prompt's `instruction_id_list`."""
+        """Return True or False for each instruction, in the order of the prompt's `instruction_id_list`."""
         checkers = self._checkers_of(messages)
         text = response.text.strip()
         return tuple(bool(text) and bool(checker.check_following(text)) for checker in checkers)
@@ -114,9 +114,10 @@ class StrictAccuracy(_Verifiers):
 class PartialScore(_Verifiers):
     """Share of the prompt's instructions that are followed, in [0, 1].
 
-    Unfinished text is judged as if it ended there. What only the end decides (a closing phrase, a least number
-    of words) therefore counts as not followed for a long time, and what can only be broken (no commas, at most
-    so many sentences) as followed from the start: compare unfinished texts of about one length.
+    Unfinished text is judged as if it ended there. So an instruction that only the end decides counts as not
+    followed for a long time: a closing phrase, a least number of words. An instruction that can only be broken
+    counts as followed from the start: no commas, at most so many sentences. Compare unfinished texts of about one
+    length.
 
     Attributes:
         prompts: IFEval's, such as `load_prompts("ifeval=FILE")`.

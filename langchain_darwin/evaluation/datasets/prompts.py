@@ -70,7 +70,7 @@ def digest_of(prompts: Iterable[Prompt]) -> str:
 
 @dataclass(frozen=True)
 class _Format:
-    """How records of one kind are told from others and read.
+    """The fields by which records of one kind are recognised, and the way to read them.
 
     Attributes:
         fields: A record of this kind has them all.
@@ -88,14 +88,14 @@ class _Format:
 
 
 def load_prompts(spec: str) -> PromptSet:
-    """A set of prompts.
+    """Return a set of prompts.
 
     Args:
         spec: `alpaca_eval`, `mt_bench` or `ifeval`: read from the Hugging Face hub with `datasets`. `NAME=FILE`:
             a file in that set's own format. `FILE`: a file whose format is seen from its fields. Files
             are `.jsonl` (one object a line), `.json` (a list of objects), or else text, one prompt a line.
-            Objects of no known format have a `prompt`, an `instruction` or a `question`, and may have a `key`,
-            an `id` or a `question_id`; prompts without take the number of their line.
+            Objects of no known format have a `prompt`, an `instruction` or a `question`. They may have a `key`,
+            an `id` or a `question_id`. Prompts without one take the number of their line.
 
     Raises:
         ConfigurationError: There is no such set or file, or a line of it cannot be used.
@@ -137,7 +137,7 @@ def _from_lines(path: Path, text: str) -> Iterator[Prompt]:
 
 
 _Record = tuple[str, int, Any]
-"""Where it stands ("line 3"), its number from 1, and what it is."""
+"""Its place ("line 3"), its number from 1, and its content."""
 
 
 def _lines(path: Path, text: str) -> Iterator[_Record]:

@@ -51,13 +51,13 @@ class Table:
 
 
 def tables(report: Report) -> list[Table]:
-    """What the searches reached, what it cost, how far it is from Best-of-N and the first one, and Best-of-N itself."""
+    """Return tables of rewards, costs, differences to Best-of-N and to the first search, and Best-of-N itself."""
     held_against = [_equal_tokens(report), *_equal_seconds(report), *_to_first(report)]
     return [_reached(report), _costs(report), *held_against, _curve(report)]
 
 
 def introduction(report: Report) -> list[str]:
-    """What was compared on what, in sentences."""
+    """Return what was compared on what, in sentences."""
     names, settings = report.header["names"], report.header["settings"]
     seeds = ", ".join(map(str, report.seeds))
     model, drawn = settings["policy"].get("model"), f"temperature {settings['temperature']:g}"

@@ -1,10 +1,10 @@
 """Best-of-n for every n from one pool of samples: the expected best of a random subset, without drawing any.
 
-Of N samples ordered by reward, best first, the one of rank r (from 0) is the best of a random subset of n if the
-other n - 1 members are among the N - 1 - r below it, so that its weight is C(N - 1 - r, n - 1) / C(N, n). The
-weighted mean over the pool is the unbiased estimate of what Best-of-n gives (Nakano et al. 2021, arXiv 2112.09332,
-and Gao et al. 2023, arXiv 2210.10760, measure so). Dodge et al. 2019, arXiv 1909.03004, have the form with
-replacement, which is biased.
+N samples are ordered by reward, best first. The one of rank r (from 0) is the best of a subset of n if the rest of
+the subset is below it. That holds for C(N - 1 - r, n - 1) of all C(N, n) subsets, and their share is its weight. The weighted
+mean over the pool is the unbiased estimate of what Best-of-n gives. Nakano et al. 2021, arXiv 2112.09332, and Gao et
+al. 2023, arXiv 2210.10760, measure so. Dodge et al. 2019, arXiv 1909.03004, have the form with replacement, which is
+biased.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ def expected_best(rewards: Sequence[float], values: Sequence[float], n: float) -
     Args:
         rewards: What the best is chosen by.
         values: What is averaged; the rewards themselves, or a measure of gold.
-        n: Size of the subset; between two whole numbers it is interpolated linearly, and below 1 or above the
-            size of the pool it counts as these.
+        n: Size of the subset. Values between two whole numbers are interpolated linearly. Values below 1 or above
+            the size of the pool count as these.
     """
     n = min(max(n, 1.0), float(len(rewards)))
     low = math.floor(n)
@@ -96,7 +96,7 @@ class Pool:
         return math.fsum(math.fsum(turn) / len(turn) for turn in self.tokens)
 
     def samples_for(self, tokens: float) -> float:
-        """How many samples so many policy tokens pay for; not bounded by the pool."""
+        """Return the number of samples that cost so many policy tokens; not bounded by the pool."""
         return tokens / self.tokens_a_sample
 
     def reward(self, n: float) -> float:

@@ -135,7 +135,7 @@ class Runner:
         yield Finished(outcome, self.stopped)
 
     def _outcome(self, make_inbox: MakeInbox) -> Generator[Event | Wait, Any, Outcome]:
-        """What the search returns, or the best so far once a limit stops it."""
+        """Return what the search returns, or the best so far once a limit stops it."""
         with closing(self.search.run(self.task)) as steps:
             reply: Any = None
             while True:
@@ -150,7 +150,7 @@ class Runner:
                     return self._best_so_far()
 
     def _answer(self, step: Request | Event, make_inbox: MakeInbox) -> Generator[Event | Wait, Any, Any]:
-        """What the search receives for one step; None if the time ran out first."""
+        """Return what the search receives for one step; None if the time ran out first."""
         match step:
             case Grow():
                 return (yield from self._grow(step, make_inbox()))
@@ -175,7 +175,7 @@ class Runner:
         return beams
 
     def _growths(self, growing: Growing, inbox: AnyInbox) -> Generator[Event | Wait, Any, list[Growth]]:
-        """What the policy decodes; yields tokens as they come, if watched."""
+        """Return what the policy decodes; yield tokens as they come, if watched."""
         watch: OnTokens = lambda job, tokens: inbox.post((job, tokens))  # noqa: E731
         future = self.policy.submit(growing.jobs, watch if self.watch else None)
         future.add_done_callback(lambda _: inbox.post(None))
@@ -214,7 +214,7 @@ class Runner:
         return Started(describe(self.search), task.seed, task.instruction, len(task.prompt))
 
     def _spent(self, step: Request | Event) -> bool:
-        """Whether the search asks for more tokens when a limit is reached; remembers which limit."""
+        """Return True if the search asks for more tokens when a limit is reached; remember the limit."""
         if not isinstance(step, Grow | Propose):
             return False
         if self._deadline is not None and time.monotonic() >= self._deadline:
@@ -227,7 +227,7 @@ class Runner:
         return math.inf if self.budget.tokens is None else self.budget.tokens - self.ledger.decoded
 
     def _returned(self, found: Outcome) -> Outcome:
-        """What the search returned; if a deadline cut its beams short, complete answers go first."""
+        """Return what the search returned; if a deadline cut its beams short, complete answers go first."""
         if any(beam.finish == "timeout" for beam in found.beams):
             self.stopped = "timeout"
         elif self.budget.tokens is not None and not found.best.complete:

@@ -1,4 +1,4 @@
-"""Whether a rewritten instruction still asks for the same: a comparison of words, without a model.
+"""The check that a rewritten instruction still asks for the same: a comparison of words, without a model.
 
 It refuses too much rather than too little: a refused rewriting costs one beam its variety, a drifted one the
 answer its point. Word lists are English; in other languages the checks that need them pass.
@@ -50,7 +50,7 @@ _COMMON = re.compile(
 
 
 def drift(original: str, rewriting: str) -> str | None:
-    """Why `rewriting` may ask for something else than `original`, or None if it seems to ask for the same."""
+    """Return why `rewriting` may ask for something else than `original`, or None if it seems to ask for the same."""
     words, new = len(words_of(original)), len(words_of(rewriting))
     if rewriting.count("\n") > original.count("\n"):
         return "it has more lines than the instruction"
@@ -72,7 +72,7 @@ def words_of(text: str) -> list[str]:
 
 
 def _lost(original: str, rewriting: str) -> str | None:
-    """What a rewriting lacks of what its instruction named."""
+    """Return what a rewriting lacks of what its instruction named."""
     for literal in _LITERAL.findall(original):
         bare = literal[1:-1] if literal[0] in _QUOTED else literal
         if bare not in rewriting:
@@ -89,7 +89,7 @@ def _lost(original: str, rewriting: str) -> str | None:
 
 
 def _asks(text: str) -> bool:
-    """Whether a sentence of the text is a question or a request, as far as English words tell."""
+    """Return True if a sentence of the text is a question or a request, as far as English words tell."""
     sentences = [sentence.strip().lower() for sentence in _SENTENCE.findall(text)]
     return any(sentence.endswith("?") or _ASKING.match(sentence) for sentence in sentences)
 

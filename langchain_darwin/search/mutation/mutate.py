@@ -26,12 +26,12 @@ def mutate(
     """Mutate(I_cand, n) of Algorithm 1: `n` rewritings of `candidate`.
 
     Args:
-        task: The task at hand.
+        task: The task of the search.
         candidate: The instruction to rewrite.
         n: How many instructions to return.
         cycle: Number of the mutation cycle, for the event.
-        how: "list" asks for all in one text, as in the paper (App. D); "each" asks for one at a time, each
-            from another angle, all in one batch; "append" asks nobody and adds a short request to each.
+        how: "list" asks for all in one text, as in the paper (App. D). "each" asks for one at a time, each from
+            another angle, all in one batch. "append" asks no model and adds a short request to each.
         guard: Whether rewritings that `drift` finds fault with are dropped.
 
     Returns:
@@ -104,7 +104,7 @@ def _ask(
 
 
 def _fault(wording: str, rewriting: str, *, guard: bool) -> str | None:
-    """Why a rewriting is of no use, or None."""
+    """Return the reason why a rewriting is useless, or None."""
     if not rewriting:
         return "it is empty"
     if rewriting.split() == wording.split():

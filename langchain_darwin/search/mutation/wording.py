@@ -29,7 +29,7 @@ def split(instruction: str) -> tuple[str, str, str]:
 
 
 def _paragraphs(text: str) -> list[tuple[int, int]]:
-    """Where the blocks between blank lines begin and end; fenced code is a block."""
+    """Return the begin and end of each block between blank lines; fenced code is a block."""
     blocks = re.finditer(r"```.*?(?:```|\Z)|(?:(?!```)\S(?:(?!\n[ \t]*\n|```).)*)", text, re.DOTALL)
     return [(block.start(), block.start() + len(block.group().rstrip())) for block in blocks]
 

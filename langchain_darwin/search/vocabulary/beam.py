@@ -10,7 +10,7 @@ from langchain_darwin.policies.base import FinishReason, Growth
 
 @dataclass(frozen=True, slots=True)
 class Beam:
-    """One text under way or finished; never changed, only succeeded by another with the same id.
+    """One text, live or finished; never changed, only succeeded by another with the same id.
 
     Attributes:
         id: Unique within a search. A grown or scored beam keeps its id, a copy gets a new one.
@@ -20,7 +20,7 @@ class Beam:
         key: 64-bit key of the beam's random stream, from the task's seed and the id.
         parent: Id of the beam it was copied from, or None for a fresh one.
         logprob: Sum of natural-log probabilities of the tokens, each under the prompt it was drawn with.
-        reward: Last score against the original conversation, or None if not judged as it stands.
+        reward: Last score against the original conversation, or None if its current text is not judged.
         finish: Why it ended, or None while it is live.
         aside: An auxiliary text (a rewritten instruction, say): never scored, never an answer.
         parts: Name to unweighted score of the rewards that a composed reward was made of; empty for others.
@@ -40,12 +40,12 @@ class Beam:
 
     @property
     def live(self) -> bool:
-        """Whether it can still grow."""
+        """True while it can still grow."""
         return self.finish is None
 
     @property
     def complete(self) -> bool:
-        """Whether it came to its own end, and was not cut by a deadline."""
+        """True if it came to its own end and was not cut by a deadline."""
         return self.finish in ("stop", "length")
 
     def grown(self, growth: Growth) -> Beam:

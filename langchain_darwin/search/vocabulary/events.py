@@ -24,7 +24,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class GrowthStarted:
-    """A `Grow` is about to be answered (told only while tokens are watched)."""
+    """A `Grow` is about to be answered (only while tokens are watched)."""
 
     beams: tuple[Beam, ...]
     last_roots: bool
@@ -32,7 +32,7 @@ class GrowthStarted:
 
 @dataclass(frozen=True, slots=True)
 class TokensDrawn:
-    """New tokens of one beam while a `Grow` is under way (only when a stream asked for them)."""
+    """New tokens of one beam while a `Grow` runs (only if a stream asked for them)."""
 
     beam: int
     tokens: tuple[int, ...]
@@ -70,7 +70,7 @@ class CycleStarted:
 
 @dataclass(frozen=True, slots=True)
 class Mutated:
-    """Instructions were rewritten. `fallbacks[i]` says why the original stands in place i, else None."""
+    """Instructions were rewritten. `fallbacks[i]` is the reason why the original is in place i, or None."""
 
     cycle: int
     instructions: tuple[str, ...]
@@ -98,7 +98,7 @@ class Archived:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Anything else a search has to say, for people: a skipped step and why, a stop before the end."""
+    """Any other remark of a search, for people: a skipped step and its reason, a stop before the end."""
 
     text: str
 

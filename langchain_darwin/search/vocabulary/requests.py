@@ -1,4 +1,4 @@
-"""Requests: what a search yields, and what it gets back."""
+"""Requests: what a search yields, and what it receives for it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Grow:
         tokens: Most new tokens per beam, or None.
         sampling: How to draw, if not as the task says (for asides).
         last_roots: True if the answer will be one of these beams, a continuation or copy of one, or a beam
-            that is finished already. It lets a stream hand out the text that all of them share.
+            that is finished already. It lets a stream release the text that all of them share.
     """
 
     beams: Sequence[Beam]

@@ -16,7 +16,7 @@ from langchain_darwin.search.vocabulary.beam import Beam
 
 @dataclass
 class Task:
-    """One question put to a search. Made anew for every run.
+    """One question put to a search. Each run has a task of its own.
 
     Attributes:
         conversation: The original conversation, in chat-template form.
