@@ -1,10 +1,10 @@
 """Best-of-n for every n from one pool of samples: the expected best of a random subset, without drawing any.
 
 N samples are ordered by reward, best first. The one of rank r (from 0) is the best of a subset of n if the rest of
-the subset is below it. That holds for C(N - 1 - r, n - 1) of all C(N, n) subsets, and their share is its weight. The weighted
-mean over the pool is the unbiased estimate of what Best-of-n gives. Nakano et al. 2021, arXiv 2112.09332, and Gao et
-al. 2023, arXiv 2210.10760, measure so. Dodge et al. 2019, arXiv 1909.03004, have the form with replacement, which is
-biased.
+the subset is below it. That holds for C(N - 1 - r, n - 1) of all C(N, n) subsets, and their share is its weight.
+The weighted mean over the pool is the unbiased estimate of what Best-of-n gives. Nakano et al. 2021, arXiv
+2112.09332, and Gao et al. 2023, arXiv 2210.10760, measure so. Dodge et al. 2019, arXiv 1909.03004, have the form
+with replacement, which is biased.
 """
 
 from __future__ import annotations
