@@ -12,10 +12,11 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langchain_darwin.errors import RewardError
-from langchain_darwin.rewards.calls import awaitable, is_async, start
+from langchain_darwin.rewards.calls import in_thread, is_async, on_background_loop, result_of
 from langchain_darwin.rewards.checks import blame, checked, too_slow
 from langchain_darwin.runtime.fingerprints import identity_of
 from langchain_darwin.runtime.http_retries import retry_wait
@@ -136,18 +137,30 @@ class Reward:
 
     def bind(self, policy: Any) -> Reward:
         """The same reward, with the policy given to a judge that asks one (`"self"`)."""
-        bind = getattr(self.judge, "bind", None)
-        return self if bind is None else replace(self, judge=bind(policy))
+        with blame(self.name):
+            bind = getattr(self.judge, "bind", None)
+            return self if bind is None else replace(self, judge=bind(policy))
 
     def _once(self, messages: list[BaseMessage], responses: list[AIMessage], seconds: float | None) -> list[float]:
         with blame(self.name):
-            if seconds is None and not is_async(self.judge):
-                values = self.judge(messages, responses)
-            else:
-                values = self._wait(start(self.judge, messages, responses), seconds)
-        return checked(self.name, values, len(responses))
+            if is_async(self.judge):
+                return self._wait(on_background_loop(self._awaited(messages, responses)), seconds)
+            if seconds is None:
+                return self._judged(messages, responses)
+            return self._wait(in_thread(partial(self._judged, messages, responses)), seconds)
 
-    def _wait(self, future: concurrent.futures.Future[Any], seconds: float | None) -> Any:
+    def _judged(self, messages: list[BaseMessage], responses: list[AIMessage]) -> list[float]:
+        """Call the judge here, and check what it returns here too, where iterating over it may block."""
+        with blame(self.name):
+            return checked(self.name, self.judge(messages, responses), len(responses))
+
+    async def _awaited(self, messages: list[BaseMessage], responses: list[AIMessage]) -> list[float]:
+        """Await a judge that can be awaited."""
+        with blame(self.name, awaited=True):
+            ask = self.judge if is_async(self.judge) else self.judge.acall  # type: ignore[attr-defined]
+            return checked(self.name, await ask(messages, responses), len(responses))
+
+    def _wait(self, future: concurrent.futures.Future[Any], seconds: float | None) -> list[float]:
         """The future's result; cancels it when the time is up or the waiting is interrupted."""
         try:
             done, _ = concurrent.futures.wait([future], timeout=seconds)
@@ -155,7 +168,8 @@ class Reward:
             future.cancel()
         if not done:
             raise too_slow(self.name, seconds)
-        return future.result()
+        scores: list[float] = result_of(future)
+        return scores
 
     async def _aonce(
         self, messages: list[BaseMessage], responses: list[AIMessage], seconds: float | None
@@ -163,13 +177,13 @@ class Reward:
         limit = asyncio.timeout(seconds)
         try:
             async with limit:
-                with blame(self.name):
-                    values = await awaitable(self.judge, messages, responses)
+                if is_async(self.judge) or hasattr(self.judge, "acall"):
+                    return await self._awaited(messages, responses)
+                return await asyncio.wrap_future(in_thread(partial(self._judged, messages, responses)))
         except TimeoutError:
             if not limit.expired():
                 raise
             raise too_slow(self.name, seconds) from None
-        return checked(self.name, values, len(responses))
 
     def _seconds(self, deadline: float | None) -> float | None:
         """Seconds for one call that starts now."""

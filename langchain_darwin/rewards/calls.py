@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 from langchain_darwin.errors import RewardError
@@ -24,30 +25,37 @@ def is_async(judge: Any) -> bool:
     return inspect.iscoroutinefunction(judge) or inspect.iscoroutinefunction(getattr(judge, "__call__", None))  # noqa: B004
 
 
-def start(judge: Callable[..., Any], *arguments: Any) -> Future[Any]:
-    """Run the judge elsewhere: on the background loop if it is async, else in a thread of its own."""
-    if is_async(judge):
-        return _on_background_loop(judge(*arguments))
-    return in_thread(lambda: judge(*arguments))
-
-
-def _on_background_loop(work: Coroutine[Any, Any, Any]) -> Future[Any]:
-    """Run it in a copy of the caller's context variables, on a loop that no policy waits for."""
+def on_background_loop(work: Coroutine[Any, Any, Any]) -> Future[Any]:
+    """Run it in a copy of the caller's context variables, on a loop that no policy waits for; see `result_of`."""
     loop = background_loop("langchain-darwin-async-rewards")
     if loop.is_current():
         work.close()
         message = "an async reward called a synchronous search with an async reward: await `ainvoke` there"
         raise RewardError(message)
-    return loop.run(work)
+    return loop.run(_carrying(work))
 
 
-def awaitable(judge: Any, *arguments: Any) -> Awaitable[Any]:
-    """Run the judge for a caller on an event loop: there if it is async or has `acall`, else in a thread."""
-    if is_async(judge):
-        return judge(*arguments)  # type: ignore[no-any-return]
-    if hasattr(judge, "acall"):
-        return judge.acall(*arguments)  # type: ignore[no-any-return]
-    return asyncio.wrap_future(in_thread(lambda: judge(*arguments)))
+@dataclass(frozen=True)
+class _Raised:
+    """What would end an event loop, on its way to whom it concerns."""
+
+    error: BaseException
+
+
+async def _carrying(work: Coroutine[Any, Any, Any]) -> Any:
+    """Await it; `SystemExit` and its like would end the loop, and whoever waits for it would wait for ever."""
+    try:
+        return await work
+    except (KeyboardInterrupt, SystemExit) as error:
+        return _Raised(error)
+
+
+def result_of(future: Future[Any]) -> Any:
+    """Return the result of a future that is done, or raise its error."""
+    value = future.result()
+    if isinstance(value, _Raised):
+        raise value.error
+    return value
 
 
 def in_thread(call: Callable[[], Any]) -> Future[Any]:

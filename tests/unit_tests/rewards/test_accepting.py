@@ -214,6 +214,7 @@ def test_anything_else_is_refused_with_the_list_of_what_is_accepted(refused: Any
 
 def test_every_public_name_can_be_imported() -> None:
     assert sorted(vars(rewards)["_HOMES"]) == sorted(rewards.__all__) == dir(rewards)
-    assert all(getattr(rewards, name).__name__ == name for name in rewards.__all__)
+    assert all(getattr(rewards, name).__name__ == name for name in rewards.__all__ if name != "Score")
+    assert rewards.Score is rewards.ScoreWithParts  # the former name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         rewards.nothing  # noqa: B018

@@ -90,7 +90,7 @@ def test_no_responses_need_no_call(driver: str) -> None:
         ([None, 2, 3], "returned None for response 1 of 3: every score must be a finite number"),
         (["7", 2, 3], "returned '7' for response 1 of 3: every score must be a finite number"),
         ([10**400, 2, 3], "for response 1 of 3: every score must be a finite number"),
-        ([[1.0], [2.0], [3.0]], "returned [1.0] for response 1 of 3: every score must be a finite number"),
+        ([[1.0, 2.0]] * 3, "returned [[1.0, 2.0], [1.0, 2.0], [1.0, 2.0]] for 3 responses: return one number per"),
         ([1, 2], "returned 2 scores for 3 responses: return one number per response, in their order"),
         (None, "returned None: return a list with one number per response"),
         (0.5, "returned 0.5: return a list with one number per response, or decorate"),
