@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_darwin._lazy import lazy_names
+from langchain_darwin.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from langchain_darwin.rewards.accepting import as_reward, per_response, trl_reward

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from langchain_darwin._lazy import lazy_names
+from langchain_darwin.runtime.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from langchain_darwin.trace.reader import Round, Trace, read_trace, traces
