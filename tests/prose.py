@@ -81,18 +81,48 @@ def docstring_passages(docstring: str) -> Iterator[str]:
         yield from _passages_of_block(lines)
 
 
+def messages(source: str) -> Iterator[str]:
+    """The texts of errors: what a `raise` holds, and what is named `msg` before it; values are one word each."""
+    for node in ast.walk(ast.parse(source)):
+        is_message = (
+            isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "msg"
+        )
+        if is_message or isinstance(node, ast.Raise):
+            yield from _texts(node)
+
+
 def docstrings(source: str) -> Iterator[tuple[str, bool, str]]:
-    """Name, being a function's, and text of all docstrings in a module's source."""
-    tree = ast.parse(source)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | Definition) and (text := ast.get_docstring(node, clean=False)):
-            yield getattr(node, "name", "module"), isinstance(node, Function), text
+    """Name, being a function's, and text of all docstrings in a module's source, those of variables included."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Module | Definition):
+            name = getattr(node, "name", "module")
+            for i, text in enumerate(_strings_alone(node.body)):
+                yield name, isinstance(node, Function) and i == 0, text
 
 
 def ninetieth_percentile(passages: Iterator[str]) -> int:
     """Words that nine of ten sentences have at most."""
     lengths = sorted(len(words(sentence)) for passage in passages for sentence in sentences(passage))
     return lengths[int(0.9 * (len(lengths) - 1))]
+
+
+def _strings_alone(body: list[ast.stmt]) -> Iterator[str]:
+    """Statements that are a string and nothing else: docstrings of the body itself and of its variables."""
+    for statement in body:
+        if isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant):
+            value = statement.value.value
+            if isinstance(value, str):
+                yield value
+
+
+def _texts(node: ast.AST) -> Iterator[str]:
+    if isinstance(node, ast.JoinedStr):
+        yield "".join(part.value if isinstance(part, ast.Constant) else "Value" for part in node.values)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+        yield node.value
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from _texts(child)
 
 
 def _passages_of_block(lines: list[str]) -> Iterator[str]:

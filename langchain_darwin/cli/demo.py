@@ -26,8 +26,8 @@ FACTS = ("Tuesday", "10:30", "room 12", "45 minutes", "budget", "Maria", "coffee
 SEED = 1
 MAX_TOKENS = 200
 MEASURED = (
-    "Seed 1 is a lucky one. Over the seeds 1 to 20 its reward was above the plain answer's 20 times and above the "
-    "best of 5's 18 times: 0.76 on average, against 0.31 and 0.58 (python benchmarks/demo_seeds.py --seeds 20)."
+    "Seed 1 is a lucky one. Over the seeds 1 to 20 DARWIN's reward was above the plain answer's 20 times and above the "
+    "best of 5's 18 times. It was 0.76 on average, against 0.31 and 0.58 (python benchmarks/demo_seeds.py --seeds 20)."
 )
 
 

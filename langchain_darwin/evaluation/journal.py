@@ -91,7 +91,7 @@ def _append(file: BinaryIO, line: str) -> None:
 def _check_same(path: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     changes = list(_changes("", begun, now))
     if changes:
-        msg = f"{path} was begun with other settings: {'; '.join(changes)}. Give these again, or a new folder"
+        msg = f"{path} was written with other settings: {'; '.join(changes)}. Give these again, or a new folder"
         raise ConfigurationError(msg)
 
 

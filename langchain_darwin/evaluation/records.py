@@ -188,7 +188,7 @@ def read_records(out: str | Path) -> Records:
     """
     path = Path(out) / FILE_NAME
     if not path.is_file():
-        raise ConfigurationError(f"{str(path)!r} does not exist; give the folder of a comparison that was begun")
+        raise ConfigurationError(f"{str(path)!r} does not exist; give the folder of an existing comparison")
     return parse_records(path, path.read_bytes())
 
 

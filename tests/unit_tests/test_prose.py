@@ -11,6 +11,7 @@ from tests.prose import (
     docstrings,
     home_made_in,
     markdown_passages,
+    messages,
     ninetieth_percentile,
     sentences,
     words,
@@ -62,6 +63,26 @@ def test_nine_of_ten_sentences_of_a_page_are_well_below_the_limit(page):
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(PACKAGE)))
 def test_docstrings_have_short_sentences_in_the_words_of_the_field(module):
     assert list(faults_of_module(module.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=lambda module: str(module.relative_to(PACKAGE)))
+def test_messages_of_errors_have_short_clauses_in_the_words_of_the_field(module):
+    """A semicolon ends a clause: what is wrong; the way out."""
+    texts = messages(module.read_text(encoding="utf-8"))
+    assert list(faults(clause for text in texts for clause in text.split(";"))) == []
+
+
+def test_messages_are_read_with_their_values_as_words():
+    source = 'def f(x):\n    msg = f"{x!r} is " + "bad; give another"\n    raise ValueError(msg)\n'
+    assert list(messages(source)) == ["Value is ", "bad; give another"]
+    assert list(messages('raise KeyError(f"no {x} here") from None')) == ["no Value here"]
+
+
+def test_docstrings_of_variables_are_read_too():
+    source = '"""Module."""\nX = 1\n"""What it is."""\n\ndef f():\n    """Do it."""\n    return "text"\n'
+    assert list(docstrings(source)) == [
+        ("module", False, "Module."), ("module", False, "What it is."), ("f", True, "Do it."),
+    ]  # fmt: skip
 
 
 def test_the_words_of_the_list_are_found_outside_of_code_only():

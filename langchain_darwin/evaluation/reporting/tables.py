@@ -140,8 +140,8 @@ def _amount(name: str, value: float) -> str:
 
 def _equal_tokens(report: Report) -> Table:
     note = (
-        "Search less Best-of-N, prompt by prompt. N is what the search's policy tokens pay for on that prompt, between "
-        f"1 and the {report.pool} samples of the pool."
+        "Search less Best-of-N, prompt by prompt. N samples have as many policy tokens as the search on that prompt. "
+        f"N is between 1 and the {report.pool} samples of the pool."
     )
     found = [(row.label, row.equal_tokens) for row in report.rows]
     return _differences("Difference to Best-of-N at equal policy tokens", found, note)

@@ -87,5 +87,5 @@ def test_a_line_that_is_no_record_is_an_error(tmp_path):
 
 
 def test_no_records_are_an_error(tmp_path):
-    with pytest.raises(ConfigurationError, match="does not exist; give the folder of a comparison that was begun"):
+    with pytest.raises(ConfigurationError, match="does not exist; give the folder of an existing comparison"):
         read_records(tmp_path)

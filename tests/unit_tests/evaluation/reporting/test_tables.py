@@ -68,8 +68,8 @@ as often as they went.
 |---|---:|---:|---:|
 | a\\|b | 7.4 | +0.050 [-0.010, +0.110] | -1.50 [-2.25, +0.12] |
 
-Search less Best-of-N, prompt by prompt. N is what the search's policy tokens pay for on that prompt, between 1 and \
-the 20 samples of the pool.
+Search less Best-of-N, prompt by prompt. N samples have as many policy tokens as the search on that prompt. N is \
+between 1 and the 20 samples of the pool.
 
 a|b: 25% of its runs spent more than the greatest N there is, which then is the reference.
 
