@@ -21,12 +21,12 @@ from langchain_darwin.chat.once import ResolvedOnce
 from langchain_darwin.chat.prepare import prepare
 from langchain_darwin.dialects.conversation import to_conversation
 from langchain_darwin.dialects.dialect import dialect_of
+from langchain_darwin.dialects.schemas import output_tool, traced_schema
 from langchain_darwin.dialects.structured_output import (
     Method,
     check_method,
     parser,
     response_format,
-    tool_name,
     unless_called,
     with_raw,
 )
@@ -178,7 +178,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         """This model with answers that follow a schema, enforced while decoding.
 
         Args:
-            schema: A Pydantic class, whose instances come back, or a TypedDict or JSON Schema, for dicts.
+            schema: A Pydantic class, a dataclass or another type (`list[int]`, a union, an enum), whose instances
+                come back, or a TypedDict or JSON Schema, for dicts.
             method: "json_schema" has the model answer with JSON, "function_calling" call a tool. "json_mode" is
                 "json_schema", but needs no schema: any JSON object will then do.
             include_raw: Give a dict of `raw` (the message), `parsed` and `parsing_error` instead; nothing is raised.
@@ -187,14 +188,15 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
             **kwargs: Other arguments of a call, such as `temperature`.
         """
         check_method(method, schema, tools)
-        form = {"kwargs": {"method": method, "strict": strict}, "schema": schema}
         if schema is not None:
+            form = {"kwargs": {"method": method, "strict": strict}, "schema": traced_schema(schema)}
             kwargs["ls_structured_output_format"] = form
         parse = parser(schema, method)
         model: Runnable[LanguageModelInput, AIMessage]
         if method == "function_calling":
             one: dict[str, Any] = {"strict": strict, "parallel_tool_calls": False}
-            model = self.bind_tools([schema], tool_choice=tool_name(schema), **one, **kwargs)
+            tool = output_tool(schema, strict=strict)
+            model = self.bind_tools([tool], tool_choice=tool["function"]["name"], **one, **kwargs)
         elif tools:
             model = self.bind_tools(tools, response_format=response_format(schema), **kwargs)
             parse = unless_called(parse)

@@ -20,6 +20,7 @@ from langchain_darwin.dialects.response_reader import Read, plain
 from langchain_darwin.dialects.tool_use import ARGUMENTS, ToolUse, tool_use
 from langchain_darwin.errors import ContextOverflowError
 from langchain_darwin.policies.base import Constraint, Policy, Sampling
+from langchain_darwin.rewards.composed.valid_first import ValidFirst
 from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.search.base import Beam, Task
 from langchain_darwin.search.driver.runner import Budget, Runner
@@ -55,7 +56,7 @@ def prepare(settings: CallSettings, messages: Sequence[BaseMessage], run: Run | 
     if constraint is not None:  # the grammar alone says when a response may end
         sampling = replace(sampling, constraint=constraint, min_tokens=0)
     check_range("n", settings.n, low=1)
-    reward = settings.reward.bind(policy)
+    reward = ValidFirst.of(settings.reward.bind(policy), use.checks())
     budget = Budget(settings.timeout, settings.budget_tokens)
     task = Task(turns, codec, sampling, seed, use.tools)
     _check_context(task, policy)

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_core.utils.function_calling import convert_to_openai_tool
-
+from langchain_darwin.dialects.answer_checks import AnswerChecks
 from langchain_darwin.dialects.formats import ToolFormat
+from langchain_darwin.dialects.schemas import NOT_A_TOOL, definition
 from langchain_darwin.dialects.structural_tags import Tool, call_form, calls_form, enclosed
 from langchain_darwin.dialects.structured_output import OutputFormat, output_format
 from langchain_darwin.dialects.thinking import Thought, after_thinking
@@ -77,6 +77,13 @@ class ToolUse:
             form = after_thinking(thought, form, max_tokens)
         return Constraint("structural_tag", json.dumps({"type": "structural_tag", "format": form}))
 
+    def checks(self) -> AnswerChecks | None:
+        """Return the checks of finished answers against the whole schemas, or None if nothing is enforced."""
+        if not self.constrained:
+            return None
+        tools = {tool["function"]["name"]: tool["function"].get("parameters") or {} for tool in self.tools}
+        return AnswerChecks(None if self.output is None else self.output.schema, tools, must_call=bool(self.forced))
+
     def _form(self, written: ToolFormat) -> dict[str, Any]:
         """The answer as an xgrammar structural tag."""
         answer = {"type": "json_schema", "json_schema": self.output.schema} if self.output else {}
@@ -113,7 +120,7 @@ def tool_use(settings: Mapping[str, Any]) -> ToolUse:
     return ToolUse(
         tools=() if _kind(settings.get("tool_choice")) == "none" else tuple(tools),
         forced=forced,
-        strict=bool(strict),
+        strict=bool(strict) or any(tool["function"].get("strict") for tool in tools),
         parallel=settings.get("parallel_tool_calls"),
         output=output_format(settings.get("response_format")),
     )
@@ -126,19 +133,19 @@ def definitions(tools: Sequence[Any], *, strict: bool | None = None) -> list[dic
         InvalidRequestError: One is not a tool.
     """
     made = [_definition(tool, strict=strict) for tool in tools]
-    return list({definition["function"]["name"]: definition for definition in made}.values())
+    return list({each["function"]["name"]: each for each in made}.values())
 
 
 def _definition(tool: Any, *, strict: bool | None) -> dict[str, Any]:
     try:
-        definition = convert_to_openai_tool(tool, strict=strict)
-    except (ValueError, TypeError) as error:
+        made = definition(tool, strict=strict)
+    except NOT_A_TOOL as error:
         msg = f"tools holds {tool!r}, which is not a tool: {error}; pass a tool, function, class or JSON Schema"
         raise InvalidRequestError(msg) from error
-    if definition.get("type") != "function":
-        msg = f"tools holds a built-in tool {definition.get('type')!r} of another provider; pass a function instead"
+    if made.get("type") != "function":
+        msg = f"tools holds a built-in tool {made.get('type')!r} of another provider; pass a function instead"
         raise InvalidRequestError(msg)
-    return definition
+    return made
 
 
 def forced_names(choice: Any, names: Sequence[str]) -> tuple[str, ...]:
