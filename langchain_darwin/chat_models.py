@@ -54,6 +54,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         chat_template_kwargs: Variables of the model's chat template, such as `{"enable_thinking": False}`.
         timeout, budget_tokens: Seconds, and policy tokens, after which the best answer so far comes back.
         api_key, max_retries: Of a vLLM server that `model` names; models that run here need neither.
+        engine: "vllm" or "transformers" for a model that runs here. "auto" takes vLLM where it is installed for a GPU.
+        engine_options: Of vLLM's engine, such as `{"gpu_memory_utilization": 0.6}`; see `VLLMPolicy`.
         trace: File to which every search appends its record, as JSON lines.
         on_search_event: Called with every event of every search (`langchain_darwin.search.base`).
 

@@ -33,7 +33,9 @@ else:  # JSON Schemas of LangChain's configs know no protocols and no callables
     Search = ModelSetting = Observe = Any
 
 _CHECKS: Mapping[str, Callable[[str, Any], Any]] = {**CHECKS, "max_retries": values.whole, "dtype": values.dtype}
-_CONNECTION = ("api_key", "max_retries", "revision", "dtype", "device", "trust_remote_code")
+_CONNECTION = (
+    *("api_key", "max_retries", "revision", "dtype", "device", "trust_remote_code", "engine", "engine_options"),
+)
 _SHARED = ("model", "reward", "search", "on_search_event", "cache", "rate_limiter", "callbacks")
 
 
@@ -67,6 +69,8 @@ class Settings(BaseChatModel):
     device: str = "auto"
     dtype: str = "auto"
     trust_remote_code: bool = False
+    engine: str = "auto"
+    engine_options: dict[str, Any] | None = None
     response_template: str | dict[str, Any] | None = None
     chat_template_kwargs: dict[str, Any] | None = None
     trace: str | Path | None = Field(default=None, exclude=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from langchain_darwin.inference.chat_codec import ChatCodec
@@ -13,7 +14,9 @@ from langchain_darwin.inference.shared_models import SharedModels
 from langchain_darwin.policies.base import Constraint, Growth, Job, OnTokens, Proposal
 from langchain_darwin.policies.grammar.lazy_grammars import LazyGrammars
 from langchain_darwin.policies.sequences import Submission, TokenSequence, open_submission
+from langchain_darwin.policies.vllm.backend import Backend
 from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
+from langchain_darwin.policies.vllm.engine.settings import EngineSettings
 from langchain_darwin.policies.vllm.prefetched import PrefetchedTokens
 from langchain_darwin.policies.vllm.replicas import Replicas, name_of
 from langchain_darwin.policies.vllm.requests import Piece, proposal_body
@@ -30,18 +33,59 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 
 
+_ENGINE_RETRIES = 1  # a request that an engine died of is asked once more, of a new engine
+
+
 @dataclass(frozen=True)
-class Address:
-    """The settings of `VLLMPolicy`, documented there."""
+class ServerTarget:
+    """Servers over HTTP; the settings of `VLLMPolicy`, documented there."""
 
     base_urls: tuple[str, ...]
-    model: str
+    name: str
     tokenizer: str | None
     api_key: SecretStr | None
     request_timeout: float
     max_retries: int
     max_concurrency: int
     block: int
+    revision = None
+
+    def backends(self) -> list[Backend]:
+        """Make the clients of all servers."""
+        timeout, most = self.request_timeout, self.max_concurrency
+        return [
+            Server(url, api_key=self.api_key, request_timeout=timeout, max_concurrency=most) for url in self.base_urls
+        ]
+
+
+@dataclass(frozen=True)
+class EngineTarget:
+    """An engine in this process; the settings of `VLLMPolicy`, documented there."""
+
+    settings: EngineSettings
+    tokenizer: str | None
+    block: int
+    max_retries = _ENGINE_RETRIES
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.settings.name
+
+    @property
+    def revision(self) -> str | None:
+        """Branch, tag or commit of the model."""
+        return self.settings.revision
+
+    def backends(self) -> list[Backend]:
+        """Make the one engine, which starts when it is asked."""
+        from langchain_darwin.policies.vllm.engine.server import EngineServer
+        from langchain_darwin.policies.vllm.engine.start import start_engine
+
+        return [EngineServer(self.name, partial(start_engine, self.settings))]
+
+
+Target = ServerTarget | EngineTarget
 
 
 class Connection(ProcessBound):
@@ -53,31 +97,25 @@ class Connection(ProcessBound):
         spent: What the servers did so far.
     """
 
-    def __init__(self, address: Address) -> None:
-        """Ask the servers what they serve, and read the tokenizer.
+    def __init__(self, target: Target) -> None:
+        """Ask the servers what they serve, or start the engine, and read the tokenizer.
 
         Raises:
             DarwinError: No server answers, or serves the model, or there is no tokenizer.
         """
         super().__init__()
         self._loop = background_loop("langchain-darwin-http")
-        servers = [
-            Server(
-                url,
-                api_key=address.api_key,
-                request_timeout=address.request_timeout,
-                max_concurrency=address.max_concurrency,
-            )
-            for url in address.base_urls
-        ]
-        for server in servers:
-            self._loop.hold(server, owner=self)
-        replicas = Replicas(servers, address.model, address.max_retries)
+        backends = target.backends()
+        for backend in backends:
+            self._loop.hold(backend, owner=self)
+        replicas = Replicas(backends, target.name, target.max_retries)
         served = self._loop.run(replicas.served()).result()
         self.context_length = min(int(each["max_model_len"]) for each in served)
-        self.codec: ChatCodec = load_codec(address.model, str(served[0].get("root") or ""), address.tokenizer)
+        root = str(served[0].get("root") or "")
+        self.codec: ChatCodec = load_codec(target.name, root, target.tokenizer, target.revision)
         self.spent = Spent()
-        self._service = Service(replicas, self.codec, address.block, PrefetchedTokens(), self.spent)
+        block = None if served[0].get("draws_by_position") else target.block
+        self._service = Service(replicas, self.codec, block, PrefetchedTokens(), self.spent)
         self._grammars = LazyGrammars(self.codec, len(self.codec.tokenizer))
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:
@@ -114,9 +152,9 @@ class Connection(ProcessBound):
         return Proposal(tuple(best), tuple(wanted[token] for token in best), len(prefix) - reused, reused)
 
 
-def connect(address: Address) -> Connection:
-    """The connection of an address, shared by all who hold it; the latest is kept."""
-    return _shared.get().get(address, lambda: Connection(address))
+def connect(target: Target) -> Connection:
+    """Return the connection to a target, shared by all who hold it; the latest is kept."""
+    return _shared.get().get(target, lambda: Connection(target))
 
 
 class _Candidates:
@@ -146,4 +184,4 @@ async def _all_of(work: Sequence[Coroutine[Any, Any, _T]]) -> list[_T]:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-_shared: PerProcess[SharedModels[Address, Connection]] = PerProcess(SharedModels)
+_shared: PerProcess[SharedModels[Target, Connection]] = PerProcess(SharedModels)

@@ -3,6 +3,7 @@
 A server's random stream starts again with each request. So that two short continuations equal one long one, a text is
 drafted in blocks that end at fixed indices of the response. Each block has a seed made of the text's key and the index
 at which its request begins. Tokens beyond what was asked for are kept for the next continuation (`PrefetchedTokens`).
+An engine that draws each token by the seed and the token's index needs neither blocks nor tokens in advance.
 
 A grammar is followed by letting the server draft freely and taking the draft up to the first token that the grammar
 refuses; that token alone is drawn again among those allowed. A token t of probability p(t), Z being the probability of
@@ -56,14 +57,15 @@ class Service:
     Attributes:
         replicas: The servers.
         codec: The model's tokenizer.
-        block: Indices of a response that are multiples of this end a draft.
+        block: Indices of a response that are multiples of this end a draft. None if a draw depends on the seed and on
+            the token's index alone, not on where its request begins.
         prefetched: Tokens that were drawn in advance.
         spent: What the servers did.
     """
 
     replicas: Replicas
     codec: Codec
-    block: int
+    block: int | None
     prefetched: PrefetchedTokens
     spent: Spent
 
@@ -84,7 +86,7 @@ class RemoteSequence:
         self._grammars = grammars
         job = text.job
         self._home = name_of(job.prefix[: job.start] or job.prefix)
-        self._greedy = job.sampling.temperature == 0
+        self._block = service.block if job.sampling.temperature > 0 else None
         self._drawn: deque[Drawn] = deque()
         self._wanted: tuple[int, ...] = ()  # what the next token must be one of, by the grammar
         self._requests = 0
@@ -105,7 +107,7 @@ class RemoteSequence:
 
     async def _grow(self) -> None:
         text, prefetched = self._text, self._service.prefetched
-        if not self._greedy:
+        if self._block:
             self._drawn.extend(prefetched.get(text.job, text.job.prefix))
         while not text.done:
             if self._wanted:
@@ -114,17 +116,17 @@ class RemoteSequence:
                 self.consume()
             else:
                 await self._draft()
-        if text.finish is None and not self._greedy:
+        if text.finish is None and self._block:
             prefetched.keep(text.job, (*text.job.prefix, *text.new), tuple(self._drawn))
 
     # ---- what a server is asked
 
     async def _draft(self) -> None:
         """Have the server draw up to the end of the block."""
-        text, block = self._text, self._service.block
+        text, block = self._text, self._block
         index = text.length - text.job.start
         left = text.room - len(text.new)
-        count = text.most - len(text.new) if self._greedy else min(left, block - index % block)
+        count = min(left, block - index % block) if block else text.most - len(text.new)
         at_once = text.submission.on_tokens is not None or text.job.deadline is not None or text.matcher is not None
         response = (*text.job.prefix[text.job.start :], *text.new)
         body = draft_body(
@@ -132,7 +134,7 @@ class RemoteSequence:
             _as_drafted(text.job.sampling, response, self._service.codec),
             tokens=count,
             written=index,
-            seed=request_seed(text.job.key, index),
+            seed=request_seed(text.job.key, index if block else 0),
             end_ids=sorted(self._service.codec.end_ids),
             interval=1 if at_once else count,
         )
@@ -167,7 +169,7 @@ class RemoteSequence:
         self._drawn.append(drawn)
         if not self._text.done and not self._wanted:
             self.consume()
-        return not self._wanted and (not self._text.done or (self._text.finish is None and not self._greedy))
+        return not self._wanted and (not self._text.done or (self._text.finish is None and bool(self._block)))
 
     def consume(self) -> None:
         """Take the next drafted token, unless the grammar refuses it."""

@@ -14,18 +14,18 @@ from langchain_darwin.errors import (
     ModelNotFound,
     PolicyError,
 )
-from langchain_darwin.policies.vllm.server import Server
+from langchain_darwin.policies.vllm.backend import Backend
 from langchain_darwin.runtime.http_retries import Refusal
 
 
-async def explained(error: Refusal, server: Server, model: str) -> DarwinError:
+async def explained(error: Refusal, server: Backend, model: str) -> DarwinError:
     """The error for a request that no repetition helps."""
     if error.status in (401, 403):
         msg = f"{server.url} {error}; pass the key that the server was started with as api_key"
         return AuthenticationError(msg)
     if error.status == 404:
         return await _missing(error, server, model)
-    return _bad_request(error, server)
+    return bad_request(error.said, f"{server.url} {error}")
 
 
 def not_served(model: str, models: Sequence[Mapping[str, Any]]) -> ModelNotFound:
@@ -34,15 +34,15 @@ def not_served(model: str, models: Sequence[Mapping[str, Any]]) -> ModelNotFound
     return ModelNotFound(f"model={model!r} is not served there; the server serves {names}")
 
 
-def unanswered(said: Mapping[str, str]) -> PolicyError:
+def unanswered(said: Mapping[str, str], remedy: str) -> PolicyError:
     """The error after all tries.
 
     Args:
         said: What each address failed with last.
+        remedy: The way out.
     """
     each = "; ".join(f"{url} ({what})" for url, what in said.items())
-    msg = f"no answer from {each}; is the server up and the address right? See also max_retries and request_timeout"
-    return PolicyError(msg)
+    return PolicyError(f"no answer from {each}; {remedy}")
 
 
 def joined(errors: Sequence[BaseException]) -> BaseException:
@@ -51,7 +51,7 @@ def joined(errors: Sequence[BaseException]) -> BaseException:
     return type(telling)("; ".join(dict.fromkeys(map(str, errors))))
 
 
-async def _missing(error: Refusal, server: Server, model: str) -> DarwinError:
+async def _missing(error: Refusal, server: Backend, model: str) -> DarwinError:
     try:
         models = await server.models()
     except Exception:  # noqa: BLE001  (the first refusal is what is told)
@@ -59,15 +59,18 @@ async def _missing(error: Refusal, server: Server, model: str) -> DarwinError:
     return not_served(model, models)
 
 
-def _bad_request(error: Refusal, server: Server) -> DarwinError:
-    said = error.said.lower()
-    if "context length" in said or "max_model_len" in said:
-        msg = f"{server.url} {error}; shorten the messages, or start the server with a larger --max-model-len"
-        return ContextOverflowError(msg)
-    if "logprobs" in said and "max allowed" in said:
-        msg = f"{server.url} {error}; ask for fewer, or start the server with a larger --max-logprobs"
-        return ConfigurationError(msg)
-    if "vocab" in said:
-        msg = f"{server.url} {error}; do the tokenizer and the served model belong together?"
-        return ConfigurationError(msg)
-    return InvalidRequestError(f"{server.url} {error}")
+def bad_request(said: str, told: str) -> DarwinError:
+    """The error for a request that is refused as it is.
+
+    Args:
+        said: What was answered, from which the kind of error is read.
+        told: The message, to which the way out is added.
+    """
+    lower = said.lower()
+    if "context length" in lower or "max_model_len" in lower:
+        return ContextOverflowError(f"{told}; shorten the messages, or start vLLM with a larger --max-model-len")
+    if "logprobs" in lower and "max allowed" in lower:
+        return ConfigurationError(f"{told}; ask for fewer, or start vLLM with a larger --max-logprobs")
+    if "vocab" in lower:
+        return ConfigurationError(f"{told}; do the tokenizer and the served model belong together?")
+    return InvalidRequestError(told)

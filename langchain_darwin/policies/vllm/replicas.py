@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from langchain_darwin.errors import DarwinError, PolicyError
+from langchain_darwin.policies.vllm.backend import Backend
 from langchain_darwin.policies.vllm.refusals import explained, joined, not_served, unanswered
 from langchain_darwin.policies.vllm.requests import Body, Piece
-from langchain_darwin.policies.vllm.server import Server
 from langchain_darwin.runtime.http_retries import Refusal, is_passing, retry_rules
 
 if TYPE_CHECKING:
@@ -54,11 +54,11 @@ class Replicas:
         max_retries: How often a request is repeated, moves to another server not counted.
     """
 
-    def __init__(self, servers: Sequence[Server], model: str, max_retries: int) -> None:
+    def __init__(self, servers: Sequence[Backend], model: str, max_retries: int) -> None:
         self.servers = tuple(servers)
         self._model = model
         self._max_retries = max_retries
-        self._homes: OrderedDict[bytes, Server] = OrderedDict()
+        self._homes: OrderedDict[bytes, Backend] = OrderedDict()
 
     async def complete(self, home: bytes, body: Body, reader: Reader, *, at_once: bool = False) -> None:
         """Ask for a completion, again and elsewhere if need be.
@@ -67,14 +67,14 @@ class Replicas:
             home: Name of the prompt; see `name_of`.
             body: The request, without the model.
             reader: Gets the answer.
-            at_once: As of `Server.complete`.
+            at_once: As of `Backend.complete`.
 
         Raises:
             DarwinError: The request was refused, or no server answered; it says what to do.
         """
         body = {"model": self._model, **body}
 
-        async def ask(server: Server) -> None:
+        async def ask(server: Backend) -> None:
             reader.begin()
             await server.complete(body, reader.take, at_once=at_once)
 
@@ -88,7 +88,7 @@ class Replicas:
             DarwinError: None answers.
         """
         tries = min(_FIRST_TRIES, self._max_retries)
-        asked = [self._ask(Server.models, partial(_itself, server), tries) for server in self.servers]
+        asked = [self._ask(_models, partial(_itself, server), tries) for server in self.servers]
         found = await asyncio.gather(*asked, return_exceptions=True)
         answers = [each for each in found if isinstance(each, list)]
         failed = [each for each in found if isinstance(each, BaseException)]
@@ -102,7 +102,7 @@ class Replicas:
             raise not_served(self._model, models)
         return found
 
-    async def _ask(self, ask: Callable[[Server], Awaitable[_T]], choose: Callable[[], Server], tries: int) -> _T:
+    async def _ask(self, ask: Callable[[Backend], Awaitable[_T]], choose: Callable[[], Backend], tries: int) -> _T:
         """Ask the server that is chosen at each try."""
         from tenacity import AsyncRetrying
 
@@ -129,7 +129,7 @@ class Replicas:
         except Exception as error:
             if not is_passing(error):
                 raise
-            raise unanswered(said) from error
+            raise unanswered(said, self.servers[0].remedy) from error
         return result
 
     def _rules(self, tries: int) -> dict[str, Any]:
@@ -145,7 +145,7 @@ class Replicas:
 
         return {**rules, "wait": wait, "stop": tenacity.stop_after_attempt(tries + 1 + others)}
 
-    def _choose(self, home: bytes) -> Server:
+    def _choose(self, home: bytes) -> Backend:
         """Return the server for texts of a prompt: the one they went to before, unless it is down."""
         server = self._homes.get(home)
         if server is None or not _is_up(server):
@@ -158,7 +158,7 @@ class Replicas:
             self._homes.popitem(last=False)
         return server
 
-    def _avoid(self, server: Server, error: Exception) -> None:
+    def _avoid(self, server: Backend, error: Exception) -> None:
         """Ask others for a while."""
         server.failures += 1
         least = getattr(error, "retry_after", None) or 0.0
@@ -173,14 +173,18 @@ def name_of(prompt: Sequence[int]) -> bytes:
     return hashlib.blake2b(repr(tuple(prompt)).encode(), digest_size=16).digest()
 
 
-def _itself(server: Server) -> Server:
+async def _models(server: Backend) -> list[dict[str, Any]]:
+    return await server.models()
+
+
+def _itself(server: Backend) -> Backend:
     return server
 
 
-def _is_up(server: Server) -> bool:
+def _is_up(server: Backend) -> bool:
     return server.down_until <= asyncio.get_running_loop().time()
 
 
-def _lot(home: bytes, server: Server) -> bytes:
+def _lot(home: bytes, server: Backend) -> bytes:
     """Rendezvous hashing: the order of the servers for a prompt."""
     return hashlib.blake2b(home + server.url.encode(), digest_size=8).digest()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from langchain_darwin.policies.vllm.backend import Take
 from langchain_darwin.policies.vllm.requests import Body, Piece, is_done, read_line
 from langchain_darwin.runtime.http_retries import BrokenAnswer, answered, httpx_for
 
@@ -17,19 +18,15 @@ if TYPE_CHECKING:
 
 _IDLE_SECONDS = 3.0  # less than servers keep idle connections, so that none is used that is just being closed
 
-Take = Callable[[Piece], bool]
-"""Called with each piece of an answer; says whether more is wanted. If not, the server is told to stop."""
-
 
 class Server:
-    """One address. All of it but the constructor runs on one event loop.
+    """One address. All of it but the constructor runs on one event loop; see `Backend`.
 
     Attributes:
         url: Address without a path of the API.
-        asking: Requests under way or waiting for their turn.
-        failures: Failures since the last success.
-        down_until: Time, as of the event loop, before which others are asked if there are any.
     """
+
+    remedy = "is the server up and the address right? See also max_retries and request_timeout"
 
     def __init__(
         self,

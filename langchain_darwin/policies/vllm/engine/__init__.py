@@ -1,0 +1,1 @@
+"""vLLM's engine in this process, in the place of a server over HTTP."""
