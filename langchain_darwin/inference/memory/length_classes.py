@@ -95,7 +95,9 @@ class LengthClasses:
             return
         columns = max(capacity, _round_up(length + 1))
         plenty = have if wanted <= have else max(slots, min(max(2 * wanted, _FEWEST), self._max_slots))
-        for size in (plenty, max(wanted, have), max(slots, min(wanted, have)), slots):
+        if self._resize(table, plenty, columns, precious, self._budget // 2):
+            return
+        for size in (max(wanted, have), max(slots, min(wanted, have)), slots):
             if self._resize(table, size, columns, precious):
                 return
         for _ in self._forget_others(table):
@@ -121,9 +123,17 @@ class LengthClasses:
         fresh = [i for i, slot in enumerate(idle) if table.used[slot] > self.now - _FORGOTTEN or i < self._remember]
         return [*range(table.live), *sorted(idle[i] for i in fresh)]
 
-    def _resize(self, table: SlotTable, slots: int, columns: int, precious: NDArray[np.int64] | None) -> bool:
-        """Give a table a new shape; False if the budget or the device has no room for it."""
-        if self.bytes - self._size(*table.shape) + self._size(slots, columns) > self._budget:
+    def _resize(
+        self,
+        table: SlotTable,
+        slots: int,
+        columns: int,
+        precious: NDArray[np.int64] | None = None,
+        most: int | None = None,
+    ) -> bool:
+        """Give a table a new shape; False if that passes `most` bytes, by default the budget, or the device's."""
+        most = self._budget if most is None else most
+        if self.bytes - self._size(*table.shape) + self._size(slots, columns) > most:
             return False
         worth = precious if precious is not None and len(precious) == len(table.held) else table.held * 0
         idle = sorted(range(table.live, len(table.held)), key=lambda slot: (-worth[slot], -table.used[slot], slot))
