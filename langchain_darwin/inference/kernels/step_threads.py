@@ -1,9 +1,14 @@
 """How many threads compute a decode step on a CPU: as many as torch would take, or one, whichever is faster here.
 
 A step is hundreds of small products. Sharing each of them takes waking other threads, which with few cores costs more
-than it brings (docs/performance.md). What is faster depends on the machine and on the number of rows, so it is tried
-out on the first steps. Results are the same: bfloat16 products do not depend on the number of threads. In float32 they
-do, by rounding, and torch's own number stays, so that a text does not depend on a measurement.
+than it brings (docs/performance.md). Where other work keeps a core busy, it costs far more: each product waits for a
+thread that has been put aside, on two cores for as much as 8 ms instead of 0.1 ms. What is faster depends on the
+machine, on the number of rows, and on what else runs. So both are tried on the first steps, again when steps get
+slower, and again after a while. A trial ends at once if one of the two turns out to be hopeless.
+
+Texts do not depend on the choice, because it is made only where results are equal bit for bit: products in bfloat16,
+and products of packed layers in float32, do not depend on the number of threads. Other products in float32 do, by
+rounding, and for those torch's own number stays.
 """
 
 from __future__ import annotations
@@ -13,10 +18,13 @@ import os
 import statistics
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
 import torch
+
+from langchain_darwin.inference.kernels.packed_linear import is_packed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -24,7 +32,13 @@ if TYPE_CHECKING:
 _TURN = 4  # steps with one number of threads; the first is not counted, for torch then clears its caches
 _TURNS = 6  # three of each number, one after the other
 _AGAIN = 500  # steps until both are tried anew: texts are longer, and the machine busier or quieter by then
-_MANY_TOKENS = 64  # in one forward pass; sharing those always pays
+_LATEST_AGAIN = 4000  # the same, doubled each time that several threads were hopeless
+_HOPELESS = 2.0  # times slower than the other number, after which a trial ends
+_HOPELESS_FIRST = 5.0  # the same for the first step of a turn
+_WORTH = 0.97  # of one thread's time; what several threads must stay below to be used
+_RECENT = 6  # steps looked at to tell whether the machine has become busier
+_SLOWED = 1.5  # times slower than in the trial, after which both are tried anew
+_MANY_TOKENS = 64  # in one forward pass; sharing those pays unless other work keeps the cores busy
 
 _T = TypeVar("_T")
 
@@ -62,19 +76,26 @@ class StepThreads:
         """
         self._most, self._set_threads, self._clock = most, set_threads, clock
         self._now = most
+        self._crowded = False  # whether several threads were hopeless in the newest trial
         self._trials: dict[int, Trial] = {}
 
     def compute(self, rows: int, new: int, forward: Callable[[], _T]) -> _T:
-        """The result of a forward pass over `new` tokens in each of `rows` rows."""
+        """Return the result of a forward pass over `new` tokens in each of `rows` rows."""
         if new > 1:
-            self._use(self._most if rows * new >= _MANY_TOKENS else self._now)
+            self._use(self._for_prompts(rows * new))
             return forward()
         trial = self._trials.setdefault(rows.bit_length(), Trial(self._most))
         self._use(trial.threads)
         began = self._clock()
         result = forward()
         trial.took(self._clock() - began)
+        self._crowded = trial.crowded
         return result
+
+    def _for_prompts(self, tokens: int) -> int:
+        if tokens < _MANY_TOKENS:
+            return self._now
+        return 1 if self._crowded else self._most
 
     def _use(self, threads: int) -> None:
         if threads != self._now:
@@ -89,40 +110,65 @@ class Trial:
 
     Attributes:
         threads: The number for the next step.
+        crowded: Whether several threads were hopeless when they were last tried.
     """
 
     def __init__(self, most: int) -> None:
-        """Begin with `most` threads."""
+        """Begin with one thread, which is never hopeless."""
         self._most = most
+        self._again = _AGAIN
+        self.crowded = False
         self._begin()
 
     def _begin(self) -> None:
-        self.threads = self._most
+        self.threads = 1
         self._steps = 0
-        self._seconds: dict[int, list[float]] = {self._most: [], 1: []}
+        self._tried: dict[int, list[float]] = {1: [], self._most: []}
+        self._usual = 0.0  # seconds of a step with the number chosen; 0 while both are tried
+        self._recent: deque[float] = deque(maxlen=_RECENT)
 
     def took(self, seconds: float) -> None:
         """Take note of how long a step with `threads` took."""
         turn, step = divmod(self._steps, _TURN)
         self._steps += 1
-        if turn < _TURNS:
-            if step:
-                self._seconds[self.threads].append(seconds)
-            if step == _TURN - 1:
-                self.threads = self._faster() if turn == _TURNS - 1 else self._other()
-        elif self._steps == _AGAIN:
+        if self._usual:
+            self._watch(seconds)
+        elif self._is_hopeless(seconds, _HOPELESS if step else _HOPELESS_FIRST):
+            self._choose(1, crowded=True)
+        else:
+            self._compare(seconds, turn, step)
+
+    def _compare(self, seconds: float, turn: int, step: int) -> None:
+        if step:
+            self._tried[self.threads].append(seconds)
+        if step < _TURN - 1:
+            return
+        if turn == _TURNS - 1:
+            several, one = (statistics.median(self._tried[threads]) for threads in (self._most, 1))
+            self._choose(self._most if several < _WORTH * one else 1, crowded=False)
+        else:
+            self.threads = 1 if self.threads == self._most else self._most
+
+    def _is_hopeless(self, seconds: float, times: float) -> bool:
+        return self.threads > 1 and seconds > times * statistics.median(self._tried[1])
+
+    def _choose(self, threads: int, *, crowded: bool) -> None:
+        self.threads, self.crowded = threads, crowded
+        self._usual = statistics.median(self._tried[threads])
+        self._again = min(2 * self._again, _LATEST_AGAIN) if crowded else _AGAIN
+
+    def _watch(self, seconds: float) -> None:
+        """Try both anew after a while, or once several threads have become slow."""
+        self._recent.append(seconds)
+        full = self.threads > 1 and len(self._recent) == _RECENT
+        if self._steps >= self._again or (full and statistics.median(self._recent) > _SLOWED * self._usual):
             self._begin()
-
-    def _other(self) -> int:
-        return 1 if self.threads == self._most else self._most
-
-    def _faster(self) -> int:
-        return min(self._seconds, key=lambda threads: statistics.median(self._seconds[threads]))
 
 
 def step_threads(model: PreTrainedModel) -> StepThreads | None:
-    """What chooses the threads of a model's steps, or None where there is nothing to choose."""
+    """Return what chooses the threads of a model's steps, or None where there is nothing to choose."""
     most = _torch_threads()
-    if model.device.type != "cpu" or model.dtype is not torch.bfloat16 or most == 1 or "OMP_NUM_THREADS" in os.environ:
+    if model.device.type != "cpu" or most == 1 or "OMP_NUM_THREADS" in os.environ:
         return None
-    return StepThreads(most)
+    exact = model.dtype is torch.bfloat16 or (model.dtype is torch.float32 and is_packed(model))
+    return StepThreads(most) if exact else None
