@@ -21,7 +21,7 @@ from langchain_darwin.errors import (
 )
 from langchain_darwin.evaluation.datasets.prompts import Prompt, PromptSet
 from langchain_darwin.evaluation.journal import Journal, open_journal
-from langchain_darwin.evaluation.records import POOL, Failure, Plan, Record, read_records
+from langchain_darwin.evaluation.records import POOL, ComparisonPlan, Failure, Record, read_records
 from langchain_darwin.evaluation.reporting.report import Report, make_report
 from langchain_darwin.evaluation.runs import Bench, Run
 from langchain_darwin.rewards.accepting import as_reward
@@ -84,10 +84,10 @@ class Comparison:
         return self.prompts.prompts[: self.limit]
 
     @cached_property
-    def plan(self) -> Plan:
+    def plan(self) -> ComparisonPlan:
         """Searches by their digests, keys and seeds."""
         digests = {label: _digest(search) for label, search in self.searches.items()}
-        return Plan(digests, tuple(prompt.key for prompt in self.chosen), self.seeds)
+        return ComparisonPlan(digests, tuple(prompt.key for prompt in self.chosen), self.seeds)
 
     def header(self) -> dict[str, Any]:
         """Return what must not change between two runs of one comparison, and names for people.

@@ -12,7 +12,15 @@ from typing import Any, BinaryIO
 from filelock import FileLock, Timeout
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.evaluation.records import FILE_NAME, Failure, Plan, Record, Records, parse_records, to_json
+from langchain_darwin.evaluation.records import (
+    FILE_NAME,
+    ComparisonPlan,
+    Failure,
+    Record,
+    Records,
+    parse_records,
+    to_json,
+)
 
 
 class Journal:
@@ -26,11 +34,11 @@ class Journal:
         self.records = records
         self._file = file
 
-    def add(self, line: Record | Failure | Plan) -> None:
+    def add(self, line: Record | Failure | ComparisonPlan) -> None:
         """Append one line; it is on the disk when this returns."""
         _append(self._file, to_json(line))
 
-    def plan(self, plan: Plan) -> None:
+    def plan(self, plan: ComparisonPlan) -> None:
         """Append what is asked for, unless it is what was asked for last."""
         if plan != self.records.plan:
             self.add(plan)

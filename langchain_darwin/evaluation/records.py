@@ -138,7 +138,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Plan:
+class ComparisonPlan:
     """What was asked for.
 
     Attributes:
@@ -172,7 +172,7 @@ class Records:
     """
 
     header: Mapping[str, Any]
-    plan: Plan | None = None
+    plan: ComparisonPlan | None = None
     done: Mapping[RunKey, Record] = field(default_factory=dict)
     failed: Mapping[RunKey, Failure] = field(default_factory=dict)
 
@@ -209,14 +209,14 @@ def parse_records(path: Path, content: bytes) -> Records:
                 failed.pop(made.key, None)
             case Failure():
                 failed[made.key] = made
-            case Plan():
+            case ComparisonPlan():
                 plan = made
             case _:
                 header = made
     return Records(header, plan, done, failed)
 
 
-def to_json(line: Record | Failure | Plan | Mapping[str, Any]) -> str:
+def to_json(line: Record | Failure | ComparisonPlan | Mapping[str, Any]) -> str:
     """One line of the file, without its end."""
     if isinstance(line, Record):
         facts = {"kind": "run", **asdict(line)}
@@ -224,14 +224,14 @@ def to_json(line: Record | Failure | Plan | Mapping[str, Any]) -> str:
             del facts["pools"]
     elif isinstance(line, Failure):
         facts = {"kind": "failure", **asdict(line)}
-    elif isinstance(line, Plan):
+    elif isinstance(line, ComparisonPlan):
         facts = {"kind": "plan", **asdict(line)}
     else:
         facts = {"kind": "header", "format": FORMAT, **line}
     return json.dumps(facts, ensure_ascii=False)
 
 
-def _from_json(facts: dict[str, Any]) -> Record | Failure | Plan | dict[str, Any]:
+def _from_json(facts: dict[str, Any]) -> Record | Failure | ComparisonPlan | dict[str, Any]:
     kind = facts.pop("kind")
     if kind == "run":
         answers, cost, pools = facts.pop("answers"), Cost(**facts.pop("cost")), facts.pop("pools", [])
@@ -239,7 +239,7 @@ def _from_json(facts: dict[str, Any]) -> Record | Failure | Plan | dict[str, Any
     if kind == "failure":
         return Failure(**facts)
     if kind == "plan":
-        return Plan(facts["searches"], tuple(facts["prompts"]), tuple(facts["seeds"]))
+        return ComparisonPlan(facts["searches"], tuple(facts["prompts"]), tuple(facts["seeds"]))
     if kind != "header" or facts.pop("format") != FORMAT:
         raise ValueError(f"kind {kind!r} of another version")
     return facts

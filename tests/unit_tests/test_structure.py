@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 from benchmarks.structure import Module, Structure, length, nesting, ninth_decile, table
 
 ROOT = Path(__file__).parents[2]
+
+# Entries only ever leave this set.
+ONE_NAME_TWO_CLASSES: set[str] = {"_Loops"}
 
 # Still longer than 300 lines; entries only ever leave this set.
 TOO_LONG = {"inference/memory/kv_slots.py"}
@@ -100,3 +104,10 @@ def test_imports_of_rewards_into_policies_are_counted_but_for_the_protocol():
     source = "from langchain_darwin.policies.base import Job\nfrom langchain_darwin.policies.local.policy import P, Q\n"
     structure = Structure(ROOT, (Module(Path("rewards/x.py"), ast.parse(source), 2),))
     assert structure.rewards_on_policies() == {(Path("rewards/x.py"), ("policies", "local", "policy"))}
+
+
+def test_a_class_name_means_one_thing(structure):
+    named = Counter(
+        node.name for module in structure.modules for node in module.tree.body if type(node) is ast.ClassDef
+    )
+    assert {name for name, count in named.items() if count > 1} == ONE_NAME_TWO_CLASSES

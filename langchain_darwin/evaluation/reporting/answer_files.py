@@ -9,7 +9,7 @@ from pathlib import Path
 from langchain_darwin.evaluation.datasets.alpaca_eval import write_model_outputs
 from langchain_darwin.evaluation.datasets.mt_bench import write_model_answers
 from langchain_darwin.evaluation.datasets.prompts import Prompt, PromptSet
-from langchain_darwin.evaluation.records import Plan, Record, Records, RunKey
+from langchain_darwin.evaluation.records import ComparisonPlan, Record, Records, RunKey
 
 
 def write_answers(prompts: PromptSet, records: Records, out: str | Path) -> list[Path]:
@@ -39,7 +39,7 @@ def write_answers(prompts: PromptSet, records: Records, out: str | Path) -> list
 
 
 def _alpaca_eval(
-    prompts: PromptSet, records: Records, plan: Plan, named: tuple[str, str], folder: Path
+    prompts: PromptSet, records: Records, plan: ComparisonPlan, named: tuple[str, str], folder: Path
 ) -> Iterator[Path]:
     for seed in plan.seeds:
         name = _file_name(*named) + (f"-seed{seed}" if len(plan.seeds) > 1 else "")
@@ -51,7 +51,9 @@ def _alpaca_eval(
             yield folder / f"{name}.json"
 
 
-def _mt_bench(prompts: PromptSet, records: Records, plan: Plan, named: tuple[str, str], folder: Path) -> Iterator[Path]:
+def _mt_bench(
+    prompts: PromptSet, records: Records, plan: ComparisonPlan, named: tuple[str, str], folder: Path
+) -> Iterator[Path]:
     choices = [
         (prompt, [[answer.text for answer in record.answers] for record in found])
         for prompt, found in _answered(prompts, records, named[1], plan.seeds)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import MissingDependencyError
-from langchain_darwin.evaluation.reporting.report import Report, Row
+from langchain_darwin.evaluation.reporting.report import Report, ReportRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,7 +63,7 @@ def _panel(axes: Axes, report: Report, measure: str) -> None:
     axes.grid(visible=True, alpha=0.25)
 
 
-def _point(axes: Axes, row: Row, measure: str, place: int, aside: float) -> None:
+def _point(axes: Axes, row: ReportRow, measure: str, place: int, aside: float) -> None:
     mean, difference = getattr(row, measure).mean, getattr(row.equal_tokens, measure)
     bars = [[difference.mean - difference.low], [difference.high - difference.mean]]
     axes.errorbar(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.evaluation.records import POOL, Cost, Failure, Plan, Record, Records, RunKey
+from langchain_darwin.evaluation.records import POOL, ComparisonPlan, Cost, Failure, Record, Records, RunKey
 from langchain_darwin.evaluation.statistics.equal_seconds import Timings, timings
 from langchain_darwin.evaluation.statistics.intervals import Interval, bootstrap, by_prompt
 from langchain_darwin.evaluation.statistics.order_statistics import Pool
@@ -36,7 +36,7 @@ class Difference:
 
 
 @dataclass(frozen=True)
-class Row:
+class ReportRow:
     """One search.
 
     Attributes:
@@ -105,7 +105,7 @@ class Report:
     done: int
     pool: int
     at_once: int
-    rows: tuple[Row, ...]
+    rows: tuple[ReportRow, ...]
     curve: tuple[Point, ...]
     failures: tuple[Failure, ...]
 
@@ -148,9 +148,9 @@ def _pools(runs: Sequence[Record]) -> _Pools:
     return {(record.prompt, record.seed): Pool.of(record) for record in runs if record.search == POOL}
 
 
-def _rows(plan: Plan, runs: Sequence[Record]) -> tuple[Row, ...]:
+def _rows(plan: ComparisonPlan, runs: Sequence[Record]) -> tuple[ReportRow, ...]:
     pools, timed = _pools(runs), timings(runs)
-    rows: list[Row] = []
+    rows: list[ReportRow] = []
     first: list[Record] = []
     for label, search in plan.searches.items():
         own = [record for record in runs if record.search == search and (record.prompt, record.seed) in pools]
@@ -160,8 +160,8 @@ def _rows(plan: Plan, runs: Sequence[Record]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _row(label: str, runs: Sequence[Record], pools: _Pools, timed: Timings, first: Sequence[Record]) -> Row:
-    return Row(
+def _row(label: str, runs: Sequence[Record], pools: _Pools, timed: Timings, first: Sequence[Record]) -> ReportRow:
+    return ReportRow(
         label=label,
         configuration=runs[0].configuration,
         prompts=len({record.prompt for record in runs}),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langchain_darwin.evaluation.reporting.report import Difference, Report, Row
+from langchain_darwin.evaluation.reporting.report import Difference, Report, ReportRow
 from langchain_darwin.evaluation.statistics.intervals import Interval
 from langchain_darwin.evaluation.statistics.paired import Paired
 
@@ -86,7 +86,7 @@ def markdown(report: Report) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _configuration(row: Row) -> str:
+def _configuration(row: ReportRow) -> str:
     fields = ", ".join(f"{name}={value!r}" for name, value in row.configuration.items() if name != "search")
     return f"{row.configuration['search']}({fields})"
 

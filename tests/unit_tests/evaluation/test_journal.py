@@ -3,14 +3,14 @@ from filelock import FileLock
 
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.evaluation.journal import open_journal
-from langchain_darwin.evaluation.records import Answer, Cost, Failure, Plan, Record, read_records
+from langchain_darwin.evaluation.records import Answer, ComparisonPlan, Cost, Failure, Record, read_records
 
 HEADER = {"settings": {"pool": 2, "reward": {"words": ["sea"]}}, "names": {"gold": "length"}}
 ANSWER = Answer("The sea", 2, 1.0, 0.5, "stop")
 RECORD = Record("1", "abc", "ours", {"search": "Darwin"}, 0, (ANSWER,), Cost(decoded=9, seconds=0.25))
 POOL = Record("1", "pool", "pool", {"search": "BestOfN"}, 0, (ANSWER,), Cost(), 2, ((ANSWER, ANSWER),))
 FAILURE = Failure("1", "abc", "ours", 0, "RewardError: no")
-PLAN = Plan({"ours": "abc"}, ("1", "2"), (0,))
+PLAN = ComparisonPlan({"ours": "abc"}, ("1", "2"), (0,))
 
 
 def write(out, *lines):
@@ -51,7 +51,7 @@ def test_even_a_header_that_was_cut_short(tmp_path):
 
 
 def test_a_plan_is_written_when_it_changes(tmp_path):
-    for plan in (PLAN, PLAN, Plan(PLAN.searches, PLAN.prompts, (0, 1))):
+    for plan in (PLAN, PLAN, ComparisonPlan(PLAN.searches, PLAN.prompts, (0, 1))):
         with open_journal(tmp_path, HEADER) as journal:
             journal.plan(plan)
     kinds = [line[:14] for line in (tmp_path / "records.jsonl").read_text().splitlines()]

@@ -1,7 +1,7 @@
 import json
 
 from langchain_darwin.evaluation.datasets.prompts import Prompt, PromptSet
-from langchain_darwin.evaluation.records import Answer, Cost, Plan, Record, Records
+from langchain_darwin.evaluation.records import Answer, ComparisonPlan, Cost, Record, Records
 from langchain_darwin.evaluation.reporting.answer_files import write_answers
 
 ALPACA = PromptSet("alpaca_eval", (Prompt("1", ("Say hi",), {}), Prompt("2", ("Say ho",), {})))
@@ -9,7 +9,9 @@ TALKS = PromptSet("mt_bench", (Prompt("81", ("Begin", "Go on"), {"question_id": 
 
 
 def records(prompts, seeds, texts):
-    plan = Plan({"ours": "abcdefgh", "best of 3": "12345678"}, tuple(one.key for one in prompts.prompts), seeds)
+    plan = ComparisonPlan(
+        {"ours": "abcdefgh", "best of 3": "12345678"}, tuple(one.key for one in prompts.prompts), seeds
+    )
     done = {}
     for (prompt, seed), said in texts.items():
         answers = tuple(Answer(text, 1, 0.0, 0.0, "stop") for text in said)
@@ -45,7 +47,7 @@ def test_mt_bench_has_a_choice_a_seed(tmp_path):
 
 def test_labels_that_are_no_file_names(tmp_path):
     found = records(ALPACA, (0,), {("1", 0): ["hi"]})
-    plan = Plan({"mine/best of 3": "abcdefgh"}, ("1",), (0,))
+    plan = ComparisonPlan({"mine/best of 3": "abcdefgh"}, ("1",), (0,))
     (path,) = write_answers(ALPACA, Records({}, plan, found.done), tmp_path)
     assert path.name == "mine_best_of_3-abcdef.json"
 

@@ -1,7 +1,7 @@
 import pytest
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.evaluation.records import POOL, Answer, Cost, Failure, Plan, Record, Records
+from langchain_darwin.evaluation.records import POOL, Answer, ComparisonPlan, Cost, Failure, Record, Records
 from langchain_darwin.evaluation.reporting.report import Difference, Point, make_report
 from langchain_darwin.evaluation.statistics.intervals import Interval
 from langchain_darwin.evaluation.statistics.paired import Paired
@@ -26,7 +26,7 @@ def run(prompt, reward, gold, decoded, seed=0, seconds=0.0, at_once=1):
 
 
 def report(*lines, searches=("ours",), prompts=("a", "b"), seeds=(0,), failed=()):
-    plan = Plan({search: search for search in searches}, prompts, seeds)
+    plan = ComparisonPlan({search: search for search in searches}, prompts, seeds)
     done = {line.key: line for line in lines}
     return make_report(Records(HEADER, plan, done, {failure.key: failure for failure in failed}))
 

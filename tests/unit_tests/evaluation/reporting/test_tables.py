@@ -4,7 +4,7 @@ from dataclasses import replace
 from rich.console import Console
 
 from langchain_darwin.evaluation.records import Failure
-from langchain_darwin.evaluation.reporting.report import Difference, Point, Report, Row
+from langchain_darwin.evaluation.reporting.report import Difference, Point, Report, ReportRow
 from langchain_darwin.evaluation.reporting.tables import failures, introduction, markdown, tables
 from langchain_darwin.evaluation.statistics.intervals import Interval
 from langchain_darwin.evaluation.statistics.paired import Paired
@@ -21,7 +21,7 @@ COST = {
     "seconds": 12.34,
 }
 DIFFERENCE = Difference(7.44, Interval(0.05, -0.01, 0.11), Interval(-1.5, -2.25, 0.125), above=0.25, below=0.0)
-ROW = Row(
+ROW = ReportRow(
     "a|b",
     {"search": "BestOfN", "n": 3, "batch": None},
     2,
