@@ -10,15 +10,17 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import Runnable
+from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool
 
 from langchain_darwin.chat.batching import BatchedAtOnce
-from langchain_darwin.chat.callbacks import Run
-from langchain_darwin.chat.invocation import Call
+from langchain_darwin.chat.binding import BoundDarwin
+from langchain_darwin.chat.effects import warn_of_changing_reward
+from langchain_darwin.chat.names import translated
 from langchain_darwin.chat.once import ResolvedOnce
-from langchain_darwin.chat.prepare import prepare
+from langchain_darwin.chat.prepare import prepare, verify
+from langchain_darwin.chat.settings import NOT_ASKED, PER_CALL, CallSettings
 from langchain_darwin.dialects.conversation import to_conversation
 from langchain_darwin.dialects.dialect import dialect_of
 from langchain_darwin.dialects.schemas import output_tool, traced_schema
@@ -86,7 +88,10 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return self._call(messages, stop, kwargs, run_manager).invoke()
+        settings = self._settings(stop, kwargs)
+        result = prepare(settings, messages, run_manager, blocking=True).invoke()
+        warn_of_changing_reward(settings)
+        return result
 
     async def _agenerate(
         self,
@@ -95,8 +100,12 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        call = await run_in_executor(None, self._call, messages, stop, kwargs, run_manager, blocking=False)
-        return await call.ainvoke()
+        settings = self._settings(stop, kwargs)
+        call = await run_in_executor(None, prepare, settings, messages, run_manager, blocking=False)
+        result = await call.ainvoke()
+        if "identity" in vars(settings):  # a cache was asked
+            await run_in_executor(None, warn_of_changing_reward, settings)
+        return result
 
     def _stream(
         self,
@@ -105,7 +114,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> Iterator[ChatGenerationChunk]:
-        for chunk in self._call(messages, stop, kwargs, run_manager).stream():
+        run = run_manager or kwargs.get("darwin_run")
+        for chunk in prepare(self._settings(stop, kwargs), messages, run, blocking=True).stream():
             if run_manager:
                 run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
             yield chunk
@@ -117,25 +127,39 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        call = await run_in_executor(None, self._call, messages, stop, kwargs, run_manager, blocking=False)
+        run = run_manager or kwargs.get("darwin_run")
+        call = await run_in_executor(None, prepare, self._settings(stop, kwargs), messages, run, blocking=False)
         async with aclosing(call.astream()) as chunks:
             async for chunk in chunks:
                 if run_manager:
                     await run_manager.on_llm_new_token(str(chunk.text), chunk=chunk)
                 yield chunk
 
-    def _call(
-        self,
-        messages: Sequence[BaseMessage],
-        stop: list[str] | None,
-        kwargs: dict[str, Any],
-        run_manager: Run | None,
-        *,
-        blocking: bool = True,
-    ) -> Call:
-        return prepare(
-            self._settings(stop, kwargs), messages, run_manager or kwargs.get("darwin_run"), blocking=blocking
-        )
+    def bind(self, **kwargs: Any) -> Any:
+        """This model with other settings, checked as the constructor's.
+
+        Settings that are fields make a copy of the model, which is a `ChatDarwin` as well. Others, such as `tools`,
+        are bound to it, and kept by `bind_tools`, `with_structured_output` and `configurable_fields`.
+
+        Args:
+            **kwargs: Arguments of a call; None means "not given".
+
+        Raises:
+            DarwinError: A name is not known, or a value is not one that it takes.
+        """
+        verify(CallSettings.resolve(self, None, kwargs))
+        given = translated(kwargs, PER_CALL, "a call of ChatDarwin takes no argument", NOT_ASKED)
+        own = {name: value for name, value in given.items() if name in type(self).model_fields}
+        rest = {name: value for name, value in kwargs.items() if name in NOT_ASKED} | given
+        rest = {name: value for name, value in rest.items() if name not in own}
+        model = self.with_fields(**own) if own else self
+        return BoundDarwin(bound=model, kwargs=rest, config={}) if rest else model
+
+    def with_config(
+        self, config: RunnableConfig | None = None, **kwargs: Any
+    ) -> Runnable[LanguageModelInput, AIMessage]:
+        """This model with a config, which is kept by what is bound to it later."""
+        return BoundDarwin(bound=self, kwargs={}, config={**(config or {}), **kwargs})
 
     def bind_tools(
         self,
@@ -165,7 +189,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         choice = {} if tool_choice in (None, False) else {"tool_choice": tool_choice}
         bound = {"tools": definitions(tools, strict=strict), **choice, **given}
         tool_use(bound)
-        return self.bind(**bound, **kwargs)
+        model: Runnable[LanguageModelInput, AIMessage] = self.bind(**bound, **kwargs)
+        return model
 
     def with_structured_output(
         self,
@@ -194,7 +219,7 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
             form = {"kwargs": {"method": method, "strict": strict}, "schema": traced_schema(schema)}
             kwargs["ls_structured_output_format"] = form
         parse = parser(schema, method)
-        model: Runnable[LanguageModelInput, AIMessage]
+        model: Any
         if method == "function_calling":
             one: dict[str, Any] = {"strict": strict, "parallel_tool_calls": False}
             tool = output_tool(schema, strict=strict)
@@ -205,7 +230,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         else:
             wanted = {"type": "json_object"} if schema is None else response_format(schema)
             model = self.bind(response_format=wanted, **kwargs)
-        return with_raw(model, parse) if include_raw else model | parse
+        made: Runnable[LanguageModelInput, Any] = with_raw(model, parse) if include_raw else model | parse
+        return made
 
     def get_token_ids(self, text: str) -> list[int]:
         """Token ids of bare text by the policy's tokenizer."""

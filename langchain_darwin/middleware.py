@@ -17,6 +17,8 @@ from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AIMessage
 
+from langchain_darwin.chat.binding import BoundDarwin
+from langchain_darwin.chat.plain import plain
 from langchain_darwin.chat_models import ChatDarwin
 from langchain_darwin.errors import MissingDependencyError
 from langchain_darwin.search.base import Search
@@ -84,8 +86,9 @@ class SearchMiddleware(AgentMiddleware[SearchState, Any, Any]):
         steps = self._steps(request)
         asked = next(steps)
         while True:
+            response = handler(asked)
             try:
-                asked = steps.send(handler(asked))
+                asked = steps.send(response)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
 
@@ -96,14 +99,15 @@ class SearchMiddleware(AgentMiddleware[SearchState, Any, Any]):
         steps = self._steps(request)
         asked = next(steps)
         while True:
+            response = await handler(asked)
             try:
-                asked = steps.send(await handler(asked))
+                asked = steps.send(response)
             except StopIteration as end:
                 return end.value  # type: ignore[no-any-return]
 
     def _steps(self, request: ModelRequest[Any]) -> _Steps:
         """Yields what to ask the model and receives its responses; returns what the agent goes on with."""
-        if not isinstance(request.model, ChatDarwin):
+        if not isinstance(_model(request), ChatDarwin):
             return (yield request)
         if self.choose is not None:
             chosen = yield self._ask(request, self.choose(request), "chosen")
@@ -120,19 +124,32 @@ class SearchMiddleware(AgentMiddleware[SearchState, Any, Any]):
         return _with_facts(answer, [*dropped, _facts(answer, "answer", kept=True)])
 
     def _ask(self, request: ModelRequest[Any], search: Search | None, purpose: str) -> ModelRequest[Any]:
-        """The request with a search, which is announced."""
+        """The request with a search, which is announced.
+
+        The search is set on a copy of the model. A setting of the request would also reach another provider's model
+        that answers in this one's place, as `ModelFallbackMiddleware` has it.
+        """
         model: Any = request.model
-        name = type(search or model.search).__name__
+        name = type(search or _model(request).search).__name__
         request.runtime.stream_writer({"darwin": {"event": "step", "purpose": purpose, "search": name}})
         if search is None:
             return request
-        return request.override(model_settings={**request.model_settings, "search": search})
+        return request.override(model=model.bind(search=search))
 
 
 def _unstreamed(request: ModelRequest[Any]) -> ModelRequest[Any]:
     """The request with a model whose tokens stay out of LangGraph's `messages` stream."""
-    tags = [*(request.model.tags or []), TAG_NOSTREAM]
-    return request.override(model=request.model.model_copy(update={"tags": tags}))
+    model: Any = request.model
+    if not isinstance(model, ChatDarwin):
+        return request.override(model=model.with_config(tags=[*model.config.get("tags", []), TAG_NOSTREAM]))
+    tags = [*(model.tags or []), TAG_NOSTREAM]
+    return request.override(model=model.model_copy(update={"tags": tags}))
+
+
+def _model(request: ModelRequest[Any]) -> Any:
+    """The model of a request, without what is bound to it."""
+    model: Any = request.model
+    return model.bound if isinstance(model, BoundDarwin) else model
 
 
 def _goes_on(response: ModelResponse[Any]) -> bool:
@@ -145,7 +162,8 @@ def _message(response: ModelResponse[Any]) -> AIMessage:
 
 
 def _facts(response: ModelResponse[Any], purpose: str, *, kept: bool) -> dict[str, Any]:
-    return {"purpose": purpose, "kept": kept, **_message(response).response_metadata.get("darwin", {})}
+    found = _message(response).response_metadata.get("darwin", {})
+    return {"purpose": purpose, "kept": kept, **plain(found)}
 
 
 def _with_facts(response: ModelResponse[Any], facts: list[dict[str, Any]]) -> ExtendedModelResponse[Any]:

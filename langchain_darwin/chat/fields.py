@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, cast
@@ -11,6 +12,7 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_darwin._version import __version__
 from langchain_darwin.chat import values
+from langchain_darwin.chat.effects import warn_of_connection
 from langchain_darwin.chat.names import translated
 from langchain_darwin.chat.plain import plain
 from langchain_darwin.chat.prepare import verify
@@ -92,12 +94,30 @@ class Settings(BaseChatModel):
         check_range("max_retries", self.max_retries or 0, low=0)
         if isinstance(self.response_template, str):
             named_format(self.response_template)
+        set_here = {name for name in _CONNECTION if getattr(self, name) != type(self).model_fields[name].default}
+        warn_of_connection(self.model, set_here)
         return self
 
     @model_validator(mode="after")
     def _set_darwin_version(self) -> Self:
         self._add_version("langchain-darwin", __version__)
         return self
+
+    def with_fields(self, **own: Any) -> Self:
+        """A copy with other values of some fields, which are checked as the constructor's."""
+        checked = {name: _CHECKS[name](name, value) if name in _CHECKS else value for name, value in own.items()}
+        copied = self.model_copy(update=checked)
+        if "model" in own:
+            with contextlib.suppress(Exception):  # as LangChain does: a profile is optional
+                copied.profile = copied._resolve_model_profile()  # noqa: SLF001
+        return copied
+
+    def __copy__(self) -> Self:
+        """A copy that keeps nothing which was made of this one's fields."""
+        copied = super().__copy__()
+        copied._kept = {}  # noqa: SLF001
+        vars(copied).pop("_serialized", None)  # LangChain's description of the model
+        return copied
 
     def __getstate__(self) -> dict[Any, Any]:
         """What is pickled: not what can be made again of the fields."""

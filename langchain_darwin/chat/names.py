@@ -84,7 +84,7 @@ def translated(
         if value is None:
             continue
         if own in made:
-            raise InvalidRequestError(f"{own!r} is given twice, once as {name!r}; leave one of them out")
+            raise InvalidRequestError(f"{own!r} is given twice, under other packages' names; leave one of them out")
         made[own] = value
     return made
 

@@ -12,6 +12,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 
 from langchain_darwin.chat.callbacks import Observer, Run, progress, reward_context
 from langchain_darwin.chat.cancellation import cancellable, open_scopes
+from langchain_darwin.chat.effects import warn_of_tools, watch_effects
 from langchain_darwin.chat.invocation import Call, response_message
 from langchain_darwin.chat.settings import CallSettings
 from langchain_darwin.dialects.conversation import to_conversation
@@ -45,6 +46,8 @@ def prepare(settings: CallSettings, messages: Sequence[BaseMessage], run: Run | 
     scopes = open_scopes()
     policy = cancellable(settings.model, scopes)
     observers: list[Observer] = [settings.on_search_event] if settings.on_search_event else []
+    observers.append(watch_effects(settings))
+    warn_of_tools(settings)
     tell, context = progress(run, blocking=blocking), reward_context(run)
     drawn, seed, tools = _drawn(settings), _seed(settings), _tools(settings)
     conversation, use = to_conversation(messages), tool_use(tools)

@@ -110,7 +110,8 @@ class CallSettings:
         Raises:
             DarwinError: An argument is not known, or its value is not one of those that it takes.
         """
-        given = translated(overrides | {"stop": stop}, PER_CALL, "a call of ChatDarwin takes no argument", NOT_ASKED)
+        asked = overrides if stop is None else {**overrides, "stop": stop}
+        given = translated(asked, PER_CALL, "a call of ChatDarwin takes no argument", NOT_ASKED)
         made: dict[str, Any] = dict.fromkeys(_FIELDS) | model.own_settings() | given
         for name, value in made.items():  # no comprehension: its frame would count as a visit, see benchmarks/way_in.py
             if value is not None:
@@ -126,7 +127,7 @@ class CallSettings:
         for name, entry in _FIELDS.items():
             value = getattr(self, name)
             if not entry.metadata["excluded"] and not (value is None and entry.metadata["when_given"]):
-                made[_KEYS.get(name, name)] = _identity(name, value)
+                made[_KEYS.get(name, name)] = facts_of(name, value)
         return made
 
 
@@ -141,7 +142,7 @@ CHECKS: Mapping[str, Callable[[str, Any], Any]] = {name: entry.metadata["check"]
 """The check of each setting."""
 
 
-def _identity(name: str, value: Any) -> Any:
+def facts_of(name: str, value: Any) -> Any:
     """The facts of one setting; what cannot be described counts by its object id, and matches only itself."""
     try:
         return None if value is None else _FIELDS[name].metadata["identity"](value)

@@ -63,10 +63,9 @@ def strings(name: str, value: Any) -> list[str]:
 
 def model(name: str, value: Any) -> Any:
     """What names a model, or is a policy."""
-    if isinstance(value, str | Path):
-        if str(value):
-            return value
-    elif _offers(value, "submit") and _offers(value, "identity"):
+    if isinstance(value, str | Path) and str(value):
+        return value
+    if not isinstance(value, type) and _offers(value, "submit") and _offers(value, "identity"):
         return value
     takes = (
         f"{name}= takes the Hub id or folder of a causal chat model, 'vllm+http://host:8000/served-name', "
