@@ -4,7 +4,7 @@
 
 A room is a folder or a loose file of `langchain_darwin`. Each call of a Python function of the package counts as being
 in its room; a change is a call in another room than the call before. A visit to the settings is a call in
-`chat/settings.py` after one in another file. Nothing is decoded: the policy stops the call at its first `submit`.
+`chat/settings/` after one elsewhere. Nothing is decoded: the policy stops the call at its first `submit`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from langchain_darwin import ChatDarwin
 from langchain_darwin.testing import ScriptedPolicy, keyword_reward
 
 HOME = Path(langchain_darwin.__file__).parent
-SETTINGS = "chat/settings.py"
+SETTINGS = "chat/settings/"
 
 
 class FirstTokensAsked(Exception):
@@ -59,9 +59,9 @@ def rooms(files: list[str]) -> list[str]:
     return [room for room, _ in itertools.groupby(file.partition("/")[0] for file in files)]
 
 
-def visits(files: list[str], file: str = SETTINGS) -> int:
-    """The number of times that a file is entered from another one."""
-    return [name for name, _ in itertools.groupby(files)].count(file)
+def visits(files: list[str], folder: str = SETTINGS) -> int:
+    """The number of times that a folder is entered from elsewhere."""
+    return [inside for inside, _ in itertools.groupby(file.startswith(folder) for file in files)].count(True)
 
 
 def example() -> ChatDarwin:

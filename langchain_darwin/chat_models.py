@@ -14,13 +14,13 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import run_in_executor
 from langchain_core.tools import BaseTool
 
-from langchain_darwin.chat.batching import BatchedAtOnce
-from langchain_darwin.chat.binding import BoundDarwin
 from langchain_darwin.chat.effects import warn_of_changing_reward
-from langchain_darwin.chat.names import translated
-from langchain_darwin.chat.once import ResolvedOnce
+from langchain_darwin.chat.hooks.batching import BatchedAtOnce
+from langchain_darwin.chat.hooks.binding import BoundDarwin
+from langchain_darwin.chat.hooks.once import ResolvedOnce
 from langchain_darwin.chat.prepare import prepare, verify
-from langchain_darwin.chat.settings import NOT_ASKED, PER_CALL, CallSettings
+from langchain_darwin.chat.settings.call import NOT_ASKED, PER_CALL, CallSettings
+from langchain_darwin.chat.settings.names import translated
 from langchain_darwin.dialects.conversation import to_conversation
 from langchain_darwin.dialects.dialect import dialect_of
 from langchain_darwin.dialects.schemas import output_tool, traced_schema

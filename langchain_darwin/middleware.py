@@ -17,7 +17,7 @@ from typing import Annotated, Any, NotRequired
 
 from langchain_core.messages import AIMessage
 
-from langchain_darwin.chat.binding import BoundDarwin
+from langchain_darwin.chat.hooks.binding import BoundDarwin
 from langchain_darwin.chat.plain import plain
 from langchain_darwin.chat_models import ChatDarwin
 from langchain_darwin.errors import MissingDependencyError

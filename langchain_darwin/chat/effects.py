@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from langchain_darwin.chat.settings import CallSettings, facts_of
+from langchain_darwin.chat.settings.call import CallSettings, facts_of
 from langchain_darwin.policies.vllm.policy import SCHEMES
 from langchain_darwin.rewards.judges.self_reward import SelfReward
 from langchain_darwin.search.base import Beam, Event, Finished, Grown, Scored

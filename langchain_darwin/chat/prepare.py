@@ -14,7 +14,7 @@ from langchain_darwin.chat.callbacks import Observer, Run, progress, reward_cont
 from langchain_darwin.chat.cancellation import cancellable, open_scopes
 from langchain_darwin.chat.effects import warn_of_tools, watch_effects
 from langchain_darwin.chat.invocation import Call, response_message
-from langchain_darwin.chat.settings import CallSettings
+from langchain_darwin.chat.settings.call import CallSettings
 from langchain_darwin.dialects.conversation import to_conversation
 from langchain_darwin.dialects.dialect import Dialect, dialect_of
 from langchain_darwin.dialects.response_reader import Read, plain

@@ -186,7 +186,7 @@ class TestBatch:
             raise KeyboardInterrupt
             yield
 
-        monkeypatch.setattr("langchain_darwin.chat.batching.as_completed", interrupted)
+        monkeypatch.setattr("langchain_darwin.chat.hooks.batching.as_completed", interrupted)
         with pytest.raises(KeyboardInterrupt):
             model.batch([QUESTION] * 3)
         assert policy.states == [True] * 3

@@ -29,6 +29,6 @@ def test_fifteen_changes_of_room_and_one_visit_to_the_settings(way_in, settings)
 
 
 def test_rooms_are_folders_and_loose_files(way_in):
-    files = ["chat/once.py", "chat/settings.py", "chat_models.py", "chat/settings.py", "search/driver/runner.py"]
+    files = ["chat/prepare.py", "chat/settings/call.py", "chat_models.py", "chat/settings/names.py", "search/base.py"]
     assert way_in.rooms(files) == ["chat", "chat_models.py", "chat", "search"]
     assert way_in.visits(files) == 2

@@ -19,8 +19,8 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from pydantic import BaseModel, ValidationError
 
 from langchain_darwin import BestOfN, ChatDarwin, Darwin, Sampling
-from langchain_darwin.chat.names import ELSEWHERE, SAME
-from langchain_darwin.chat.settings import PER_CALL, CallSettings
+from langchain_darwin.chat.settings.call import PER_CALL, CallSettings
+from langchain_darwin.chat.settings.names import ELSEWHERE, SAME
 from langchain_darwin.errors import ConfigurationError, DarwinError, InvalidRequestError
 from langchain_darwin.testing import ScriptedPolicy, keyword_reward
 

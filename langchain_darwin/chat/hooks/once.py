@@ -14,7 +14,7 @@ from langchain_core.outputs import LLMResult
 from langchain_core.runnables import RunnableConfig
 
 from langchain_darwin.chat.callbacks import stream_run
-from langchain_darwin.chat.fields import Settings
+from langchain_darwin.chat.hooks.fields import Settings
 
 _TRACED = frozenset(("tags", "metadata", "run_name", "run_id"))
 """Arguments of `generate` that name and place its run."""

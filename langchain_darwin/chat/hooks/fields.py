@@ -11,13 +11,13 @@ from langchain_core.language_models import BaseChatModel, LangSmithParams, Model
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr, model_validator
 
 from langchain_darwin._version import __version__
-from langchain_darwin.chat import values
 from langchain_darwin.chat.effects import warn_of_connection
-from langchain_darwin.chat.names import translated
+from langchain_darwin.chat.hooks.profile import model_profile
 from langchain_darwin.chat.plain import plain
 from langchain_darwin.chat.prepare import verify
-from langchain_darwin.chat.profile import model_profile
-from langchain_darwin.chat.settings import CHECKS, CallSettings
+from langchain_darwin.chat.settings import values
+from langchain_darwin.chat.settings.call import CHECKS, CallSettings
+from langchain_darwin.chat.settings.names import translated
 from langchain_darwin.dialects.dialect import named_format
 from langchain_darwin.policies.base import Policy
 from langchain_darwin.policies.by_name import policy_named
@@ -130,10 +130,6 @@ class Settings(BaseChatModel):
         memo[id(self._kept)] = {}
         memo |= {id(shared): shared for shared in (getattr(self, name) for name in _SHARED)}
         return super().__deepcopy__(memo)
-
-    def own_settings(self) -> dict[str, Any]:
-        """Its fields that are settings of a call, by name."""
-        return {name: getattr(self, name) for name in type(self).model_fields if name in CHECKS}
 
     def policy_of(self, model: Any) -> tuple[Policy, str]:
         """The policy that `model=` means, and its name. Making one is cheap: weights are shared process-wide."""

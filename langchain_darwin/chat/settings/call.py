@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, Protocol
 
-from langchain_darwin.chat import values
-from langchain_darwin.chat.names import translated
 from langchain_darwin.chat.plain import plain
+from langchain_darwin.chat.settings import values
+from langchain_darwin.chat.settings.names import translated
 from langchain_darwin.dialects.structured_output import response_format
 from langchain_darwin.dialects.tool_use import definitions
 from langchain_darwin.policies.base import Policy
@@ -26,11 +26,7 @@ NOT_ASKED = frozenset(
 
 
 class Model(Protocol):
-    """The model whose fields a call's settings come from."""
-
-    def own_settings(self) -> dict[str, Any]:
-        """Its fields that are settings of a call, by name."""
-        ...
+    """The model whose attributes a call's settings come from."""
 
     def policy_of(self, model: Any) -> tuple[Policy, str]:
         """The policy that `model=` means, and its name."""
@@ -112,10 +108,10 @@ class CallSettings:
         """
         asked = overrides if stop is None else {**overrides, "stop": stop}
         given = translated(asked, PER_CALL, "a call of ChatDarwin takes no argument", NOT_ASKED)
-        made: dict[str, Any] = dict.fromkeys(_FIELDS) | model.own_settings() | given
-        for name, value in made.items():  # no comprehension: its frame would count as a visit, see benchmarks/way_in.py
-            if value is not None:
-                made[name] = CHECKS[name](name, value)
+        own, made = vars(model), dict[str, Any]()
+        for name, check in CHECKS.items():  # no comprehension: its frame would be a visit, see benchmarks/way_in.py
+            value = given.get(name, own.get(name))
+            made[name] = None if value is None else check(name, value)
         made["model"], made["model_name"] = model.policy_of(made["model"])
         made["reward"] = model.reward_of(made["reward"])
         return cls(**made)

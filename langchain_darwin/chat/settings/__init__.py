@@ -1,0 +1,1 @@
+"""The settings of a call: their names, their values, and all of them resolved once."""
