@@ -81,6 +81,7 @@ class Bench:
     ) -> list[Answer]:
         for message, beam in zip(found, beams, strict=True):
             message.response_metadata |= {"tokens": len(beam.tokens), "logprob": beam.logprob}
+            message.response_metadata["token_ids"] = list(beam.tokens)
         rewards = [beam.reward for beam in beams if beam.reward is not None]
         if len(rewards) < len(beams):  # a vote, say, needs no reward
             rewards = await self.reward.ascore(messages, found)

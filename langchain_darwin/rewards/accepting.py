@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.rewards.base import JudgeFunction, Reward
 from langchain_darwin.rewards.calls import gather, is_async
+from langchain_darwin.rewards.checks import name_of
 from langchain_darwin.runtime.fingerprints import identity_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 ACCEPTED = """\
 - a callable (messages, responses) -> list of numbers, plain or async
 - a function of one response, decorated with @per_response
+- a LangChain chat model, which becomes a Judge
 - a LangChain Runnable that turns {"messages": [...], "response": AIMessage} into a number
 - trl_reward(fn, **columns) for a TRL/GRPO reward function
 - a list of these, or of (weight, reward) pairs: their weighted sum
@@ -41,6 +43,7 @@ def as_reward(
 
     - a callable `(messages, responses) -> list of numbers`, plain or `async`;
     - a function of one response, decorated with `@per_response`;
+    - a LangChain chat model, which becomes a `Judge` with the usual criteria;
     - a LangChain `Runnable` that turns `{"messages": [...], "response": AIMessage}` into a number, a text
       that is a number, or a dict or Pydantic object with a `score` (a chain that ends in a judging chat
       model, say);
@@ -78,7 +81,7 @@ def as_reward(
         settings = {**_settings(thing), **settings}
         thing = thing.judge
     judge = _judge(thing)
-    settings = {"name": _name(judge), **_declared(judge), **settings}
+    settings = {"name": name_of(judge), **_declared(judge), **settings}
     return Reward(judge, **settings)
 
 
@@ -98,18 +101,26 @@ def per_response(function: Callable[..., Any] | None = None, /, **settings: Any)
     return as_reward(adapter, **settings)
 
 
-def trl_reward(function: Callable[..., Any], /, **columns: Any) -> Reward:
+def trl_reward(function: Callable[..., Any], /, *, conversational: bool = True, **columns: Any) -> Reward:
     """Make a reward of a TRL (GRPO) reward function, plain or `async`.
 
-    It is called as TRL does for conversational data: `prompts` holds the conversation once per response,
-    `completions` one assistant turn in a list per response, each message a dict with `role` and `content`.
-    Each of `columns` (TRL: the other columns of the data set) is passed as a list with its value once per
-    response. None in its answer, TRL's "not applicable", counts as 0.0, which is what it adds to TRL's sum of
-    rewards. As in TRL it sees finished answers only, unless `as_reward(trl_reward(...), partial=True)` says
-    otherwise.
+    It is called as TRL does: `prompts` holds the conversation once per response, `completions` the responses.
+    `completion_ids` is passed if the function takes it, also by `**kwargs`; `log_extra`, `log_metric` and
+    `trainer_state` if it names them. There is no trainer: what is logged goes nowhere, and the state is that of a
+    training that has not begun. None in the answer,
+    TRL's "not applicable", counts as 0.0, which is what it adds to TRL's sum of rewards. As in TRL it sees finished
+    answers only, unless `as_reward(trl_reward(...), partial=True)` says otherwise.
+
+    Args:
+        function: The reward function.
+        conversational: True passes each prompt as a list of messages, and each completion as a list of one assistant
+            message, all dicts with `role` and `content`. False passes both as texts.
+        **columns: The other columns of the data set. Each is passed as a list with its value once per response.
     """
-    adapter = _AsyncTrl(function, columns) if is_async(function) else _Trl(function, columns)
-    return as_reward(adapter)
+    from langchain_darwin.rewards.trl import AsyncTrlJudge, TrlJudge
+
+    kind = AsyncTrlJudge if is_async(function) else TrlJudge
+    return as_reward(kind(function, columns, conversational=conversational))
 
 
 def _judge(thing: Any) -> JudgeFunction:
@@ -122,6 +133,10 @@ def _judge(thing: Any) -> JudgeFunction:
         return _named(thing)
     if isinstance(thing, list | tuple):
         return WeightedSum(thing)
+    if _is_chat_model(thing):
+        from langchain_darwin.rewards.judges.judge import Judge
+
+        return Judge(thing)
     if isinstance(thing, Runnable):
         return _RunnableJudge(thing)
     if isinstance(thing, type):
@@ -130,6 +145,16 @@ def _judge(thing: Any) -> JudgeFunction:
         _refuse_other_signatures(thing)
         return thing  # type: ignore[no-any-return]
     raise ConfigurationError(f"reward={thing!r} is not a reward. Accepted are\n{ACCEPTED}")
+
+
+def _is_chat_model(thing: Any) -> bool:
+    """Return True for a LangChain chat model, also one with bound arguments or retries, but not for a chain."""
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.runnables.base import RunnableBindingBase
+
+    while isinstance(thing, RunnableBindingBase):
+        thing = thing.bound
+    return isinstance(thing, BaseChatModel)
 
 
 def _named(name: str) -> JudgeFunction:
@@ -149,13 +174,13 @@ def _refuse_other_signatures(judge: JudgeFunction) -> None:
     except ValueError:  # built in, no signature
         return
     except TypeError as error:
-        what = f"reward={_name(judge)!r} cannot be called with (messages, responses): {error}"
+        what = f"reward={name_of(judge)!r} cannot be called with (messages, responses): {error}"
         raise ConfigurationError(f"{what}. Accepted are\n{ACCEPTED}") from None
 
 
 def _declared(judge: JudgeFunction) -> dict[str, Any]:
     """Settings that a judge declares as attributes."""
-    kinds = {"name": str, "partial": bool, "min_tokens": int, "timeout": int | float}
+    kinds = {"name": str, "partial": bool, "min_tokens": int, "timeout": int | float, "token_ids": bool}
     found = {key: getattr(judge, key, None) for key in kinds}
     return {key: value for key, value in found.items() if isinstance(value, kinds[key])}
 
@@ -164,17 +189,12 @@ def _settings(reward: Reward) -> dict[str, Any]:
     return {key: value for key, value in vars(reward).items() if key != "judge"}
 
 
-def _name(judge: Any) -> str:
-    name = getattr(judge, "__name__", None) or type(judge).__name__
-    return str(name)
-
-
 class _PerResponse:
     """A function of one response, as a judge."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.function = function
-        self.name = _name(function)
+        self.name = name_of(function)
 
     def __call__(self, messages: list[BaseMessage], responses: list[AIMessage]) -> Any:
         return [self._one(messages, response, at) for at, response in enumerate(responses, 1)]
@@ -206,44 +226,6 @@ def _noting(at: int) -> Iterator[None]:
     except Exception as error:
         error.add_note(f"on response {at}")
         raise
-
-
-class _Trl:
-    """A TRL reward function, as a judge."""
-
-    partial = False
-
-    def __init__(self, function: Callable[..., Any], columns: dict[str, Any]) -> None:
-        self.function = function
-        self.columns = columns
-        self.name = _name(function)
-
-    def __call__(self, messages: list[BaseMessage], responses: list[AIMessage]) -> Any:
-        return _none_as_zero(self.function(**self._arguments(messages, responses)))
-
-    def identity(self) -> dict[str, Any]:
-        return {**identity_of(self.function), "trl_columns": repr(self.columns)}
-
-    def _arguments(self, messages: list[BaseMessage], responses: list[AIMessage]) -> dict[str, Any]:
-        from langchain_core.messages import convert_to_openai_messages
-
-        columns = {name: [value] * len(responses) for name, value in self.columns.items()}
-        prompts = [convert_to_openai_messages(messages) for _ in responses]
-        completions = [[convert_to_openai_messages(response)] for response in responses]
-        return {"prompts": prompts, "completions": completions, **columns}
-
-
-class _AsyncTrl(_Trl):
-    """An async TRL reward function, as a judge."""
-
-    async def __call__(self, messages: list[BaseMessage], responses: list[AIMessage]) -> Any:
-        return _none_as_zero(await self.function(**self._arguments(messages, responses)))
-
-
-def _none_as_zero(values: Any) -> Any:
-    if not isinstance(values, list | tuple):
-        return values
-    return [0.0 if value is None else value for value in values]
 
 
 class _RunnableJudge:

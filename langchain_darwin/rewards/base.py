@@ -32,7 +32,7 @@ JudgeFunction: TypeAlias = Callable[[list["BaseMessage"], list["AIMessage"]], An
 """A reward as users write it: the conversation and several answers in, one number per answer out.
 
 The messages are LangChain's own and must not be changed. A judge may also be `async def`. As an object, it
-may declare the attributes `name`, `partial`, `min_tokens` and `timeout`, and the methods
+may declare the attributes `name`, `partial`, `min_tokens`, `timeout` and `token_ids`, and the methods
 
 - `acall(messages, responses)`, a coroutine that is awaited in async searches instead of `__call__`;
 - `identity()`, JSON-able facts that tell it from any other with different numbers;
@@ -57,6 +57,7 @@ class Reward:
         timeout: Seconds that one call of the judge may take, or None for no limit.
         retries: How often a failed call is repeated, after random, growing waits of at most 10 s.
         version: Anything that changes when the judge's numbers do; part of the identity.
+        token_ids: Whether a search notes the policy's token ids in `response_metadata["token_ids"]`.
     """
 
     judge: JudgeFunction
@@ -66,6 +67,7 @@ class Reward:
     timeout: float | None = None
     retries: int = 0
     version: str | None = None
+    token_ids: bool = False
 
     def __post_init__(self) -> None:
         """Refuse settings outside their range."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import itertools
 import math
@@ -170,6 +171,12 @@ def too_slow(name: str, seconds: float | None) -> RewardTimeoutError:
     within = f"within {seconds:.3g} s" if seconds else "in the time that was left"
     remedy = "give it more, as_reward(..., timeout=...), or make it faster"
     return RewardTimeoutError(f"reward {name!r} did not answer {within}: {remedy}", reward=name)
+
+
+def name_of(judge: Any) -> str:
+    """Return the name of a function, of what a `partial` fills in, or of an object's class."""
+    judge = getattr(judge, "func", judge) if isinstance(judge, functools.partial) else judge
+    return str(getattr(judge, "__name__", None) or type(judge).__name__)
 
 
 def short(value: Any) -> str:

@@ -29,6 +29,7 @@ class MadeOfRewards:
         self.rewards = named_apart(rewards)
         self.partial = all(reward.partial for reward in self.rewards)
         self.min_tokens = max((reward.min_tokens for reward in self.rewards), default=0)
+        self.token_ids = any(reward.token_ids for reward in self.rewards)
 
     def bind(self, policy: Any) -> Self:
         """The same with every reward bound."""

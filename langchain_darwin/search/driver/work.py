@@ -160,6 +160,9 @@ class Scoring:
         fresh = {_text_key(beam): beam for beam in step.beams if self._may_judge(beam)}
         self.keys = [key for key in fresh if key not in ledger.scores]
         self.responses = [respond(fresh[key]) for key in self.keys]
+        if reward.token_ids:
+            for key, response in zip(self.keys, self.responses, strict=True):
+                response.response_metadata["token_ids"] = list(fresh[key].tokens)
 
     def finish(self, scores: Sequence[float], ledger: Ledger) -> tuple[list[Beam], Scored]:
         """The scored beams in the order of the request, and the event that tells of them."""

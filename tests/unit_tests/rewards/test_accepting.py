@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from langchain_darwin import rewards
 from langchain_darwin.errors import ConfigurationError, RewardError
 from langchain_darwin.rewards import (
+    Judge,
     LengthWindow,
     Reward,
     RewardModel,
@@ -99,6 +100,34 @@ def test_a_judging_chain_sees_the_conversation_and_the_response() -> None:
     assert as_reward(chain).score(MESSAGES, RESPONSES[:1]) == [1.0]
     assert [message.type for message in seen[0]] == ["system", "human", "human"]
     assert "Red." in seen[0][2].text
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda model: model,
+        lambda model: model.bind(temperature=0),
+        lambda model: model.with_config(tags=["judge"]),
+        lambda model: model.with_retry(stop_after_attempt=2).bind(stop=["."]),
+    ],
+    ids=["bare", "bound", "configured", "retried"],
+)
+def test_a_chat_model_becomes_a_judge(wrap: Any) -> None:
+    model = wrap(FakeListChatModel(responses=["Score: 7", "Score: 3"]))
+
+    reward = as_reward(model)
+
+    assert isinstance(reward.judge, Judge)
+    assert (reward.name, reward.partial) == ("judge", False)
+    assert sorted(reward.score(MESSAGES, RESPONSES)) == [3.0, 7.0]
+    assert as_reward([model, (0.5, lengths)]).partial is False
+
+
+def test_a_chain_that_ends_in_a_chat_model_is_no_judge() -> None:
+    chain = ChatPromptTemplate.from_template("{response}") | FakeListChatModel(responses=["7"])
+
+    assert not isinstance(as_reward(chain).judge, Judge)
+    assert as_reward(chain).score(MESSAGES, RESPONSES) == [7.0, 7.0]
 
 
 def test_a_chat_model_that_does_not_answer_with_a_number_is_an_error_that_shows_its_answer() -> None:
