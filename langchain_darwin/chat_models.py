@@ -23,7 +23,7 @@ from langchain_darwin.chat.settings.call import NOT_ASKED, PER_CALL, CallSetting
 from langchain_darwin.chat.settings.names import translated
 from langchain_darwin.dialects.conversation import to_conversation
 from langchain_darwin.dialects.dialect import dialect_of
-from langchain_darwin.dialects.schemas import output_tool, traced_schema
+from langchain_darwin.dialects.schemas.conversion import output_tool, traced_schema
 from langchain_darwin.dialects.structured_output import (
     Method,
     check_method,

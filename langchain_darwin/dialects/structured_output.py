@@ -22,16 +22,15 @@ from langchain_core.utils.json_schema import dereference_refs
 from langchain_core.utils.pydantic import is_basemodel_subclass
 
 from langchain_darwin.dialects.plain_text import with_system_text
-from langchain_darwin.dialects.schemas import (
+from langchain_darwin.dialects.schemas.conversion import (
     SCHEMA_WORDS,
-    WRAPPED,
     adapter,
     checked,
-    is_object,
-    is_recursive,
     json_schema,
     output_tool,
 )
+from langchain_darwin.dialects.schemas.recursion import is_recursive
+from langchain_darwin.dialects.schemas.wrapping import WRAPPED, is_object
 from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.policies.base import Conversation
 

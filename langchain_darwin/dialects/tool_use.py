@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_darwin.dialects.answer_checks import AnswerChecks
 from langchain_darwin.dialects.formats import ToolFormat
-from langchain_darwin.dialects.schemas import NOT_A_TOOL, definition
+from langchain_darwin.dialects.schemas.answer_checks import AnswerChecks
+from langchain_darwin.dialects.schemas.conversion import NOT_A_TOOL, definition
 from langchain_darwin.dialects.structural_tags import Tool, call_form, calls_form, enclosed
 from langchain_darwin.dialects.structured_output import OutputFormat, output_format
 from langchain_darwin.dialects.thinking import Thought, after_thinking

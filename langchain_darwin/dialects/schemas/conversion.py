@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, NewType, get_origin
 
 from langchain_core.tools import BaseTool
@@ -19,17 +19,16 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
 from typing_extensions import TypeAliasType, is_typeddict
 
+from langchain_darwin.dialects.schemas.recursion import is_recursive, whole
+from langchain_darwin.dialects.schemas.wrapping import is_object, wrapped
 from langchain_darwin.errors import InvalidRequestError, first_line
 from langchain_darwin.policies.grammar.enforceable import enforceable
 
 SCHEMA_WORDS = frozenset({"type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const"})
-WRAPPED = "value"
-"""Name of the one property of the object around a schema of something else, where only objects will do."""
 
 NOT_A_TOOL = (ValueError, TypeError, KeyError, AttributeError, NameError, PydanticUserError, RecursionError)
 """Errors that converters raise for what is no schema and no tool."""
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]+")
-_NAMES = ("properties", "$defs", "definitions", "patternProperties", "dependentSchemas")
 
 
 def json_schema(schema: Any) -> Mapping[str, Any]:
@@ -90,7 +89,7 @@ def type_schema(schema: Any) -> dict[str, Any] | None:
     if found is None:
         return None
     name = getattr(schema, "__name__", "") if isinstance(schema, type) else ""
-    own = _whole(found.json_schema())
+    own = whole(found.json_schema())
     return {**({"title": name} if name else {}), **own}
 
 
@@ -128,31 +127,6 @@ def traced_schema(schema: Any) -> Any:
     return schema if converts else output_tool(schema)["function"]
 
 
-def is_object(schema: Mapping[str, Any]) -> bool:
-    """Return True for a schema of objects alone."""
-    return schema.get("type") == "object" or ("type" not in schema and "properties" in schema)
-
-
-def wrapped(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the schema of objects whose property `WRAPPED` follows a schema."""
-    shared = {word: schema[word] for word in ("$defs", "definitions") if word in schema}
-    inner = {word: value for word, value in schema.items() if word not in shared}
-    return {"type": "object", "properties": {WRAPPED: _moved(inner)}, "required": [WRAPPED], **_moved(shared)}
-
-
-def _moved(value: Any) -> Any:
-    """Return a part of a schema whose references to the whole follow it into the property `WRAPPED`."""
-    if isinstance(value, list):
-        return [_moved(each) for each in value]
-    if not isinstance(value, Mapping):
-        return value
-    made = {name: _moved(each) for name, each in value.items()}
-    ref = made.get("$ref")
-    if isinstance(ref, str) and (ref == "#" or (ref.startswith("#/") and ref.split("/")[1] not in _NAMES[1:3])):
-        made["$ref"] = f"#/properties/{WRAPPED}{ref[1:]}"
-    return made
-
-
 def _of_other_providers(tool: Mapping[str, Any]) -> dict[str, Any] | None:
     """Return the function of a definition in a form that LangChain does not read; None for others.
 
@@ -179,7 +153,7 @@ def _recursive_schema(schema: Any) -> dict[str, Any] | None:
         own = _own_schema(schema)
     except NOT_A_TOOL:
         return None
-    return _whole(own) if own is not None and is_recursive(own) else None
+    return whole(own) if own is not None and is_recursive(own) else None
 
 
 def _own_schema(schema: Any) -> dict[str, Any] | None:
@@ -195,49 +169,3 @@ def _own_schema(schema: Any) -> dict[str, Any] | None:
         model = create_schema_from_function(schema.__name__, schema, parse_docstring=True, include_injected=False)
         return {**_own_schema(model), "title": schema.__name__}  # type: ignore[dict-item]
     return None
-
-
-def is_recursive(schema: Mapping[str, Any]) -> bool:
-    """Return True if a schema refers to itself, directly or through its definitions."""
-    definitions = {**schema.get("definitions", {}), **schema.get("$defs", {})}
-    links = {name: set(_named(each)) for name, each in definitions.items()}
-    links[""] = set(_named({word: each for word, each in schema.items() if word not in _NAMES[1:3]}))
-    reached = {name: set(found) for name, found in links.items()}
-    for _ in links:
-        reached = {name: found.union(*(links.get(each, set()) for each in found)) for name, found in reached.items()}
-    return any(name in found for name, found in reached.items())
-
-
-def _named(value: Any) -> Iterator[str]:
-    """Yield the definitions that a part of a schema refers to; an empty name for the whole."""
-    if isinstance(value, list):
-        for each in value:
-            yield from _named(each)
-    elif isinstance(value, Mapping):
-        if isinstance(value.get("$ref"), str):
-            yield value["$ref"].rpartition("/")[2].removeprefix("#")
-        for each in value.values():
-            yield from _named(each)
-
-
-def _whole(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return pydantic's schema less the titles of its parts, with the definition that it refers to in its place."""
-    plain: dict[str, Any] = _untitled(own)
-    ref = plain.get("$ref", "")
-    if ref.startswith("#/$defs/"):
-        plain = {**plain["$defs"][ref.removeprefix("#/$defs/")], **plain}
-        del plain["$ref"]
-    title = own.get("title") or own.get("$defs", {}).get(ref.rpartition("/")[2], {}).get("title")
-    return {**({"title": title} if title else {}), **plain}
-
-
-def _untitled(value: Any, *, names: bool = False) -> Any:
-    if isinstance(value, list):
-        return [_untitled(each) for each in value]
-    if not isinstance(value, Mapping):
-        return value
-    return {
-        name: _untitled(each, names=not names and name in _NAMES)
-        for name, each in value.items()
-        if names or name != "title" or not isinstance(each, str)
-    }

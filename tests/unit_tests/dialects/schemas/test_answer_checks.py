@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from langchain_core.messages import AIMessage
 
-from langchain_darwin.dialects.answer_checks import AnswerChecks
+from langchain_darwin.dialects.schemas.answer_checks import AnswerChecks
 from langchain_darwin.dialects.tool_use import tool_use
 
 UNIQUE = {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}

@@ -14,7 +14,8 @@ from pydantic import BaseModel, Field, RootModel
 from typing_extensions import TypedDict
 
 from langchain_darwin import BestOfN, ChatDarwin
-from langchain_darwin.dialects.schemas import definition, is_recursive, json_schema, output_tool
+from langchain_darwin.dialects.schemas.conversion import definition, json_schema, output_tool
+from langchain_darwin.dialects.schemas.recursion import is_recursive
 from langchain_darwin.dialects.tool_use import definitions, tool_use
 from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.testing import ScriptedPolicy
