@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import multiprocessing
+import multiprocessing.util  # registers its handler for exits, which must come before ours
 import os
 import subprocess
 import tempfile
@@ -51,7 +52,7 @@ class _Own:
     def __init__(self) -> None:
         self.starting = threading.Lock()
         self.engines: set[_Resources] = set()
-        # Registered after multiprocessing's own handler, so called before it, which would wait for the engine.
+        # Registered after multiprocessing's own handler, so called before it. That one waits for the engine for ever.
         atexit.register(self.end)
         self._pid = os.getpid()
 
