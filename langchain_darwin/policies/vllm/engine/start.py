@@ -13,6 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -86,7 +87,7 @@ class _Resources:
             stdin=subprocess.PIPE,
             start_new_session=True,
         )
-        os.register_at_fork(after_in_child=self._let_go)
+        _inherited.add(self)
 
     def close(self) -> None:
         """End the engine's process and wait until it is gone; the second time nothing."""
@@ -106,10 +107,33 @@ class _Resources:
             self._lifeline.wait()
             self._folder.cleanup()
 
+    def leave(self) -> None:
+        """Forget it in a forked child, which would otherwise end its parent's engine or wait for it when it exits."""
+        self._let_go()  # else the pipe would stay open after the parent's death
+        multiprocessing.process._children.difference_update(self._cores)  # type: ignore[attr-defined]  # noqa: SLF001
+        client = self._llm.engine_core
+        for owner in (client, client.resources.engine_manager):
+            owner._finalizer.detach()  # noqa: SLF001  (vLLM has no other way)
+
     def _let_go(self) -> None:
-        """Close this end of the pipe. A forked child does so at once, else its parent's death would not be seen."""
+        """Close this end of the lifeline's pipe."""
         if self._lifeline.stdin is not None:
             self._lifeline.stdin.close()
+
+
+_inherited: weakref.WeakSet[_Resources] = weakref.WeakSet()
+
+
+def _leave_all() -> None:
+    """After a fork: the engines are the parent's."""
+    for each in list(_inherited):
+        with contextlib.suppress(AttributeError):
+            each.leave()
+    _inherited.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_all)
 
 
 def start_engine(settings: EngineSettings) -> Engine:
