@@ -1,1 +1,7 @@
-"""Hugging Face models in this process. Knows no policy and no reward; both stand on it."""
+"""Hugging Face models in this process. This folder knows no policy and no reward; both are built on it.
+
+Read `loading.py` first: it loads a chat model once per process. The folder `checkpoints` reads a model's files, and
+`embedded_model.py` finds the bundled one. `chat_codec.py` turns conversations into token ids, and `devices.py`
+resolves `device` and `dtype`. The folder `memory` keeps keys and values, and `kernels` makes steps fast.
+`shared_models.py`, `out_of_memory.py` and `dead_device.py` handle the life and the failures of loaded weights.
+"""

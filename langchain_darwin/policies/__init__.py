@@ -1,5 +1,9 @@
 """Policies: language models that continue token ids, and the protocol that they implement.
 
+Read `base.py` first: it is the protocol. `by_name.py` makes a policy from a model's name. `job_checks.py` and
+`sequences.py` are what all policies share. The folder `local` decodes in this process, `vllm` asks vLLM, and
+`grammar` constrains output.
+
 The names below are loaded when used.
 """
 

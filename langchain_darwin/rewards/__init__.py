@@ -1,4 +1,12 @@
-"""Rewards: what a good answer is, as numbers; higher is better. The names below are loaded when used."""
+"""Rewards: the quality of an answer as a number; higher is better.
+
+Read `base.py` first: `Reward` is what searches ask. `accepting.py` makes one of everything that users may pass.
+`checks.py` and `calls.py` are its border to users' code. `rules.py` holds rewards that need no model, with
+`json_text.py`. The folders are `models`, `judges`, `remote` and `composed`. `transcript.py` shows conversations to
+models. To add a reward, write one file, and add its name below and a paragraph to docs/rewards.md.
+
+The names below are loaded when used.
+"""
 
 from __future__ import annotations
 
