@@ -23,6 +23,7 @@ from langchain_darwin.errors import ContextOverflowError
 from langchain_darwin.policies.base import Constraint, Policy, Sampling
 from langchain_darwin.rewards.composed.valid_first import ValidFirst
 from langchain_darwin.runtime.ranges import check_range
+from langchain_darwin.runtime.unicode_text import well_formed_messages
 from langchain_darwin.search.base import Beam, Task
 from langchain_darwin.search.driver.runner import Budget, Runner
 
@@ -50,15 +51,16 @@ def prepare(settings: CallSettings, messages: Sequence[BaseMessage], run: Run | 
     warn_of_tools(settings)
     tell, context = progress(run, blocking=blocking), reward_context(run)
     drawn, seed, tools = _drawn(settings), _seed(settings), _tools(settings)
+    sampling, messages = Sampling(**drawn), well_formed_messages(messages)
+    check_range("n", settings.n, low=1)
     conversation, use = to_conversation(messages), tool_use(tools)
-    dialect = dialect_of(policy.codec, settings.response_template, settings.chat_template_kwargs)
+    found = dialect_of(policy.codec, settings.response_template, settings.chat_template_kwargs)
+    dialect = found.answering(conversation)
     constraint = use.constraint(dialect.format, dialect.thought, settings.max_tokens)
     turns, reads = use.instruct(conversation), bool(use.tools) or dialect.reasons
     codec = dialect.codec(policy.codec, marked=reads)
-    sampling = Sampling(**drawn)
     if constraint is not None:  # the grammar alone says when a response may end
         sampling = replace(sampling, constraint=constraint, min_tokens=0)
-    check_range("n", settings.n, low=1)
     reward = ValidFirst.of(settings.reward.bind(policy), use.checks())
     budget = Budget(settings.timeout, settings.budget_tokens)
     task = Task(turns, codec, sampling, seed, use.tools)
@@ -70,7 +72,7 @@ def prepare(settings: CallSettings, messages: Sequence[BaseMessage], run: Run | 
         task=task,
         policy=policy,
         reward=reward,
-        messages=list(messages),
+        messages=messages,
         respond=_respond(task, read),
         budget=budget,
         context=context,

@@ -1,7 +1,8 @@
-"""LangChain messages to a chat template's conversation, and a beam's text to a LangChain message."""
+"""LangChain messages to a chat template's conversation."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,18 +16,15 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
+from langchain_darwin.dialects.content_blocks import reasoning_of, text_of
 from langchain_darwin.errors import InvalidRequestError
-
-_TEXT_BLOCKS = {"text", "text-plain"}
-_SILENT_BLOCKS = {"tool_use", "tool_call", "input_json_delta", "function_call", "invalid_tool_call"}
-_REASONING_BLOCKS = {"reasoning", "thinking"}
 
 
 def to_conversation(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
-    """Chat-template turns of LangChain messages, one each, in order.
+    """Return chat-template turns of LangChain messages, one each, in order.
 
-    Tool calls keep their arguments as dicts, a tool's error status is said in its text, reasoning goes where
-    templates look for it.
+    Tool calls keep their arguments as dicts. Those that could not be read are in `invalid_tool_calls`, which a
+    dialect writes out. A tool's error status is said in its text, reasoning goes where templates look for it.
 
     Raises:
         InvalidRequestError: There is no message, or one holds what a text model cannot read.
@@ -38,7 +36,7 @@ def to_conversation(messages: Sequence[BaseMessage]) -> list[dict[str, Any]]:
 
 
 def _turn(message: BaseMessage, at: int) -> dict[str, Any]:
-    text = _text(message, at)
+    text = text_of(message.content, f"messages[{at}]", own=isinstance(message, AIMessage))
     match message:
         case SystemMessage():
             turn = {"role": "system", "content": text}
@@ -62,46 +60,33 @@ def _turn(message: BaseMessage, at: int) -> dict[str, Any]:
 
 def _assistant_turn(message: AIMessage, text: str) -> dict[str, Any]:
     turn: dict[str, Any] = {"role": "assistant", "content": text}
-    reasoning = message.additional_kwargs.get("reasoning_content") or _reasoning(message)
+    reasoning = message.additional_kwargs.get("reasoning_content") or reasoning_of(message.content)
     if reasoning:
         turn["reasoning_content"] = reasoning
-    if message.tool_calls:
-        turn["tool_calls"] = [
-            {
-                "type": "function",
-                "id": call["id"],
-                "function": {"name": call["name"], "arguments": call["args"]},
-            }
-            for call in message.tool_calls
-        ]
+    if calls := [_call(call["name"], call["args"], call["id"]) for call in message.tool_calls]:
+        turn["tool_calls"] = calls
+    if message.invalid_tool_calls:
+        turn["invalid_tool_calls"] = [{"name": bad["name"], "args": bad["args"]} for bad in message.invalid_tool_calls]
+    if "function_call" in message.additional_kwargs and not (calls or message.invalid_tool_calls):
+        turn |= _legacy_call(message.additional_kwargs["function_call"])
     return turn
+
+
+def _call(name: str, arguments: Any, ident: str | None) -> dict[str, Any]:
+    return {"type": "function", "id": ident, "function": {"name": name, "arguments": arguments}}
+
+
+def _legacy_call(function: Mapping[str, Any]) -> dict[str, Any]:
+    """The call of OpenAI's `function_call`, which has no id; LangChain leaves it unread."""
+    try:
+        arguments = json.loads(function["arguments"])
+    except ValueError:
+        arguments = None
+    if isinstance(arguments, dict):
+        return {"tool_calls": [_call(function["name"], arguments, None)]}
+    return {"invalid_tool_calls": [{"name": function["name"], "args": function["arguments"]}]}
 
 
 def _tool_text(message: ToolMessage, text: str) -> str:
     failed = message.status == "error" and not text.lower().startswith("error")
     return f"Error: {text}" if failed else text
-
-
-def _text(message: BaseMessage, at: int) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    return "".join(_block_text(block, at) for block in message.content)
-
-
-def _block_text(block: str | Mapping[str, Any], at: int) -> str:
-    if isinstance(block, str):
-        return block
-    kind = block.get("type")
-    if kind in _TEXT_BLOCKS:
-        return str(block.get("text", ""))
-    if kind in _SILENT_BLOCKS or kind in _REASONING_BLOCKS:
-        return ""
-    msg = f"messages[{at}] holds content of type {kind!r}, but this model reads text only; remove it or describe it"
-    raise InvalidRequestError(msg)
-
-
-def _reasoning(message: AIMessage) -> str:
-    if isinstance(message.content, str):
-        return ""
-    blocks = [b for b in message.content if isinstance(b, dict) and b.get("type") in _REASONING_BLOCKS]
-    return "".join(str(block.get("reasoning") or block.get("thinking") or "") for block in blocks)

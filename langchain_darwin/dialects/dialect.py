@@ -9,33 +9,22 @@ from __future__ import annotations
 import json
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from hashlib import blake2b
 from typing import Any
 
 from langchain_darwin.dialects.formats import FORMATS, HERMES, ToolFormat
-from langchain_darwin.dialects.plain_text import as_text
+from langchain_darwin.dialects.plain_text import as_text, with_invalid_calls
+from langchain_darwin.dialects.probe import ARGUMENTS, NAME, TOOL, Probe, probe
 from langchain_darwin.dialects.response_reader import ResponseReader
 from langchain_darwin.dialects.thinking import Thought, marks, thought_of
-from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.inference.chat_codec import check_template_kwargs
+from langchain_darwin.errors import ConfigurationError, InvalidRequestError
+from langchain_darwin.inference.chat_codec import check_template_kwargs, continues
 from langchain_darwin.policies.base import Codec, Conversation
 from langchain_darwin.runtime.thinking import THINK
-
-_NAME, _RESULT = "probe_tool", "probe_result"
-_ARGUMENTS = {"key": "value"}
-_IDS = ("call_0123456789abcdef01234567", "abcdef012")  # ours, and the only ones that Mistral's templates take
-_ASKED = [{"role": "user", "content": "hello"}]
-_TOOL = {
-    "type": "function",
-    "function": {
-        "name": _NAME,
-        "description": "A tool.",
-        "parameters": {"type": "object", "properties": {"key": {"type": "string", "description": "A key."}}},
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -51,6 +40,7 @@ class Dialect:
         short_ids: Whether its template takes only ids of nine letters and digits.
         marked: Whether calls or reasoning are set off by special tokens, which other text is read without.
         template_kwargs: Variables of the chat template that all of this holds for.
+        templated: Whether there is a chat template; a codec without one takes conversations as they are.
     """
 
     format: ToolFormat = HERMES
@@ -61,17 +51,22 @@ class Dialect:
     short_ids: bool = False
     marked: bool = False
     template_kwargs: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    templated: bool = True
 
     def codec(self, inner: Codec, *, marked: bool) -> Codec:
         """The codec that speaks this dialect; `marked` says whether responses go through a reader."""
         own = replace(self, marked=self.marked and marked)
-        plain = own.native and not (own.short_ids or own.marked or own.template_kwargs)
-        return inner if plain else DialectCodec(inner, own)
+        return DialectCodec(inner, own) if self.templated else inner
 
     def reader(self, tools: Sequence[Mapping[str, Any]], salt: bytes) -> ResponseReader:
         """A reader of responses to a call with these tools; ids of calls follow from `salt`."""
-        marker = self.format.trigger.partition("{")[0]
-        return ResponseReader(self.format.template, tuple(tools), self.opening, salt, marker)
+        return ResponseReader(self.format.template, tuple(tools), self.opening, salt, self.format.marker)
+
+    def answering(self, conversation: Conversation) -> Dialect:
+        """The dialect of an answer to a conversation: one that goes on with the assistant's text thinks no more."""
+        if conversation[-1]["role"] != "assistant" or not continues(conversation):
+            return self
+        return replace(self, opening="", thought=None)
 
 
 @dataclass(frozen=True)
@@ -92,12 +87,30 @@ class DialectCodec:
         tools: Sequence[Mapping[str, Any]] = (),
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> tuple[int, ...]:
-        """Token ids of a conversation with tool calls, results and definitions."""
+        """Token ids of a conversation with tool calls, results and definitions.
+
+        Calls and results that a template cannot take as such, or not in their order, are written as text.
+        """
         variables = {**self.dialect.template_kwargs, **(template_kwargs or {})}
+        encode = partial(self._encode, variables)
+        turns = [with_invalid_calls(turn, self.dialect.format) for turn in conversation]
         if not self.dialect.native:
-            conversation, tools = as_text(conversation, tools), ()
-        elif self.dialect.short_ids:
-            conversation = [_with_short_ids(turn) for turn in conversation]
+            return encode(as_text(turns, tools))
+        if self.dialect.short_ids:
+            turns = [_with_short_ids(turn) for turn in turns]
+        try:
+            return encode(turns, tools)
+        except InvalidRequestError:
+            plain = as_text(turns)
+            if plain == turns:
+                raise
+            with suppress(InvalidRequestError):
+                return encode(plain, tools)
+            raise
+
+    def _encode(
+        self, variables: dict[str, Any], conversation: Conversation, tools: Sequence[Mapping[str, Any]] = ()
+    ) -> tuple[int, ...]:
         return self.inner.encode_chat(conversation, tools, *([variables] if variables else []))
 
     def encode_text(self, text: str) -> tuple[int, ...]:
@@ -154,117 +167,50 @@ def named_format(name: str) -> ToolFormat:
     raise ConfigurationError(msg)
 
 
-@dataclass(frozen=True)
-class _Probe:
-    """What a chat template makes of a question, of a call in answer to it, and of the call's result."""
-
-    asked: str
-    answered: str = field(default="")
-    tools: bool = False
-    results: bool = False
-    short_ids: bool = False
-
-    @property
-    def call(self) -> str:
-        """The text of the call and what follows it."""
-        if self.answered.startswith(self.asked):
-            return self.answered[len(self.asked) :]
-        return self.answered[self.answered.rfind("hello") + len("hello") :]
-
-
 def _find(codec: Codec, variables: Mapping[str, Any]) -> Dialect:
     tokenizer: Any = getattr(codec, "tokenizer", None)
     if tokenizer is None:
         if variables:
             msg = f"chat_template_kwargs={dict(variables)!r} have no effect: the model has no chat template"
             warnings.warn(msg, stacklevel=2)
-        return Dialect(native=True)  # the codec takes tools and calls as they are
+        return Dialect(native=True, templated=False)
     check_template_kwargs(tokenizer, variables)
     with codec.lock:  # type: ignore[attr-defined]
-        probe = _probe(partial(_render, tokenizer, variables))
+        found = probe(tokenizer, variables)
     shipped = getattr(tokenizer, "response_template", None)
     template = json.dumps(tokenizer.chat_template)
-    if probe is None:
+    if found is None:
         return Dialect(template_kwargs=variables)
-    formats = [known for known in FORMATS if probe.answered and _reads(known, probe.call)]
+    formats = [known for known in FORMATS if found.answered and _reads(known, found)]
     chosen = formats[0] if formats else HERMES
     if shipped:
-        chosen = replace(_shipped(shipped, probe), name="shipped") if not formats else replace(chosen, template=shipped)
-    native = probe.tools and probe.results and bool(formats or (shipped and _reads(chosen, probe.call)))
+        chosen = replace(_shipped(shipped, found), name="shipped") if not formats else replace(chosen, template=shipped)
+    native = found.tools and found.results and bool(formats or (shipped and _reads(chosen, found)))
     special = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
     delimiters = json.dumps(dict(chosen.template["fields"]))
     begin, _ = marks(chosen.template) or THINK
     return Dialect(
         format=chosen if native or shipped else HERMES,
         native=native,
-        opening=_opening(probe.asked, begin),
-        thought=thought_of(chosen.template, template, probe.asked),
+        opening=_opening(found.asked, begin),
+        thought=thought_of(chosen.template, template, found.asked),
         reasons=begin in template or bool(shipped and "reasoning_content" in shipped["fields"]),
-        short_ids=probe.short_ids,
+        short_ids=found.short_ids,
         marked=any(token in delimiters.replace("\\\\", "") for token in special),
         template_kwargs=variables,
     )
 
 
-def _probe(render: Callable[..., str | None]) -> _Probe | None:
-    """Have the chat template write a call and its result; None if it cannot even write a question."""
-    asked = render(_ASKED, prompt=True)
-    if asked is None:
-        return None
-    described = render(_ASKED, prompt=True, tools=[_TOOL])
-    tools = described is not None and _NAME in described
-    for ident in _IDS:
-        call = {"type": "function", "id": ident, "function": {"name": _NAME, "arguments": _ARGUMENTS}}
-        turns: list[dict[str, Any]] = [*_ASKED, {"role": "assistant", "content": "", "tool_calls": [call]}]
-        result = {"role": "tool", "name": _NAME, "tool_call_id": ident, "content": _RESULT}
-        answered = render(turns, tools=[_TOOL])
-        told = render([*turns, result], prompt=True, tools=[_TOOL])
-        if answered and told and described:
-            return _Probe(described, answered, tools, _RESULT in told, ident == _IDS[1])
-    return _Probe(asked)
+def _reads(written: ToolFormat, found: Probe) -> bool:
+    """Return True if a format reads the probe's call."""
+    reading = ResponseReader(written.template, [TOOL])(found.call, True)
+    return [(call["name"], call["args"]) for call in reading.tool_calls] == [(NAME, ARGUMENTS)]
 
 
-def _render(
-    tokenizer: Any,
-    variables: Mapping[str, Any],
-    turns: list[Any],
-    *,
-    prompt: bool = False,
-    tools: list[Any] | None = None,
-) -> str | None:
-    options: dict[str, Any] = {"tokenize": False, "add_generation_prompt": prompt, **variables}
-    try:
-        return str(tokenizer.apply_chat_template(turns, tools=tools, **options))
-    except Exception:  # noqa: BLE001 - a template may fail in any way on what it does not know
-        return None
-
-
-def _reads(written: ToolFormat, text: str) -> bool:
-    """Whether a format reads the probe's call in a text."""
-    reading = ResponseReader(written.template, [_TOOL])(_to_turn_end(text), True)
-    return [(call["name"], call["args"]) for call in reading.tool_calls] == [(_NAME, _ARGUMENTS)]
-
-
-def _to_turn_end(text: str) -> str:
-    """A text up to its last special token, which ends the turn."""
-    ends = ("<|im_end|>", "<|eot_id|>", "<|eom_id|>", "</s>", "<|endoftext|>", "<end_of_turn>", "<eos>")
-    return text[: min((at for end in ends if (at := text.find(end)) >= 0), default=len(text))]
-
-
-def _shipped(template: Mapping[str, Any], probe: _Probe | None) -> ToolFormat:
+def _shipped(template: Mapping[str, Any], found: Probe | None) -> ToolFormat:
     """A format read by `template`, written as the chat template writes a call with JSON arguments, if it does."""
-    text = _to_turn_end(probe.call) if probe else ""
-    before, named, rest = text.partition(_NAME)
-    spelt = next((form for form in _spellings() if form in rest), "")
-    between, _, after = rest.partition(spelt) if spelt else ("", "", "")
-    if not (named and spelt):
-        return ToolFormat("own", template)
-    return ToolFormat("own", template, before + "NAME" + between, after.rstrip("\n"))
-
-
-def _spellings() -> Iterator[str]:
-    yield json.dumps(_ARGUMENTS)
-    yield json.dumps(_ARGUMENTS, separators=(",", ":"))
+    around = found and found.around_call()
+    return ToolFormat("own", template, *around) if around else ToolFormat("own", template)
 
 
 def _opening(asked: str, begin: str) -> str:

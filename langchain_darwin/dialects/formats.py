@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from langchain_darwin.dialects.call_words import ARGUMENTS
 from langchain_darwin.runtime.thinking import MISTRAL_THINK, THINK
 
 _ASSISTANT = r"<\|im_start\|>assistant\n"
@@ -57,6 +58,17 @@ class ToolFormat:
     def trigger(self) -> str:
         """What tells a call from prose: the beginning of all calls, as far as it has no alternative spelling."""
         return (self.prefix.rstrip("[ ") or self.begin.partition("NAME")[0]).partition("\n")[0]
+
+    @property
+    def marker(self) -> str:
+        """What a call that cannot be read begins with in text; no JSON, which a reader might mend."""
+        return self.trigger.partition("{")[0]
+
+    def write_invalid(self, name: str | None, text: str) -> str:
+        """A call that could not be read, as it was written: its text alone without a name, else its arguments."""
+        if name and self.writable:
+            return self.begin.replace("NAME", name) + text + self.end
+        return text if text.startswith(self.marker) else f"{self.marker}{text}"
 
     def write(self, name: str, arguments: Mapping[str, Any]) -> str:
         """A call with JSON arguments as text."""
@@ -116,9 +128,10 @@ LLAMA_JSON = ToolFormat(
         "fields": {
             "tool_calls": {
                 "open_pattern": r"\s*(?:<\|python_tag\|>)?"
-                r'\{\s*"name"\s*:\s*"(?P<name>[^"]*)"\s*,\s*"parameters"\s*:\s*',
+                r'\{\s*(?:"type"\s*:\s*"function"\s*,\s*)?"(?:name|function)"\s*:\s*"(?P<name>[^"]*)"\s*,'
+                rf'\s*"(?:{"|".join(ARGUMENTS)})"\s*:\s*',
                 # A semicolon in a string is none: in a string, no quote stands without a backslash.
-                "close_pattern": r'\}\s*(?:;\s*(?=\{\s*"name")|;?\s*\Z)',
+                "close_pattern": r'\}\s*(?:;\s*(?=\{\s*"(?:name|type|function)")|;?\s*\Z)',
                 "repeats": True,
                 "content": "json",
                 "transform": _NAMED,
@@ -143,8 +156,6 @@ MISTRAL = ToolFormat(
                 "open_pattern": r"\s*\[TOOL_CALLS\]\s*",
                 "repeats": True,
                 "content": "json",
-                "transform_each": True,
-                "transform": {"type": "function", "function": {"name": "{name}", "arguments": "{arguments}"}},
             },
             "content": {"content": "text"},
         },

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from langchain_darwin.dialects.formats import HERMES
+from langchain_darwin.dialects.formats import HERMES, ToolFormat
 from langchain_darwin.policies.base import Conversation
 
 _HOW_TO_CALL = """\
@@ -49,6 +49,15 @@ def _plain_turn(turn: Mapping[str, Any]) -> Mapping[str, Any]:
     calls = [HERMES.write(function["name"], function["arguments"]) for function in functions]
     said = [turn["content"]] if turn["content"] else []
     return _without(turn, "tool_calls") | {"content": "\n".join([*said, *calls])}
+
+
+def with_invalid_calls(turn: Mapping[str, Any], written: ToolFormat) -> Mapping[str, Any]:
+    """Return a turn with calls that could not be read at the end of its text, as they were written."""
+    if not turn.get("invalid_tool_calls"):
+        return turn
+    calls = (written.write_invalid(call.get("name"), call.get("args") or "") for call in turn["invalid_tool_calls"])
+    said = [turn["content"]] if turn["content"] else []
+    return _without(turn, "invalid_tool_calls") | {"content": "\n".join([*said, *calls])}
 
 
 def _without(turn: Mapping[str, Any], key: str) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.json import parse_partial_json
 
 from langchain_darwin.dialects.argument_types import fix_types
+from langchain_darwin.dialects.call_words import as_object, called, lenient
 from langchain_darwin.dialects.thinking import marks
 from langchain_darwin.errors import first_line
 from langchain_darwin.runtime.thinking import Thought
@@ -133,14 +134,19 @@ class ResponseReader:
         ident = self._ident(len(calls) + len(invalid), region)
         try:
             value = _parse(region, field)
-            for place, found in enumerate(value if isinstance(value, list) else [value]):
-                function = found.get("function", found)
-                name, arguments = function["name"], _arguments(function.get("arguments", {}))
-                fixed = fix_types(arguments, self._parameters.get(name, {}))
-                calls.append(tool_call(name=name, args=fixed, id=f"{ident}{place or ''}"))
+            read = [self._read_call(found) for found in (value if isinstance(value, list) else [value])]
+            calls += [tool_call(name=name, args=args, id=f"{ident}{at or ''}") for at, (name, args) in enumerate(read)]
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             name, why = region.captures.get("name"), first_line(error)
             invalid.append(invalid_tool_call(name=name, args=self._unreadable(region), id=ident, error=why))
+
+    def _read_call(self, found: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """Name and arguments of a call; what it has in place of arguments is read only if the tool takes none."""
+        name, arguments = called(found)
+        parameters = self._parameters.get(name, {})
+        if arguments in (None, "") and name in self._parameters and not parameters.get("properties"):
+            arguments = {}
+        return name, fix_types(as_object(arguments), parameters)
 
     def _unreadable(self, region: _Region) -> str:
         """The text of a bad call, written so that no lenient JSON parser mends it into another call."""
@@ -172,13 +178,11 @@ def _parse(region: _Region, field: Any) -> Any:
     if not region.closed and field.close_re is not None and field.content != "json":
         raise ValueError("it was cut off")
     plain_json = field.content == "json" and not field.content_args
-    body = json.dumps(_lenient(region.body)) if plain_json else region.body
-    return process_field(body, field, region.captures)
-
-
-def _lenient(text: str) -> Any:
-    """The value of JSON whose strings may hold line breaks and tabs as they are; small models write them so."""
-    return json.loads(text, strict=False)
+    body = json.dumps(lenient(region.body)) if plain_json else region.body
+    value = process_field(body, field, region.captures)
+    if field.content.startswith("xml") and not called(value)[1] and region.body.strip():
+        raise ValueError("its arguments are not set off by tags")
+    return value
 
 
 def _bare(field: Any) -> dict[str, str] | None:
@@ -208,14 +212,3 @@ def _gather(events: Sequence[Mapping[str, Any]], seen: int, text: str) -> list[_
     if body:
         regions.append(_Region(events[-1]["field"], body, {}, closed=False))
     return regions
-
-
-def _arguments(value: Any) -> dict[str, Any]:
-    """Arguments as a dict; some models write them as JSON in a string."""
-    if isinstance(value, str):
-        value = _lenient(value)
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise TypeError(f"its arguments are {value!r}, not an object")
-    return value

@@ -6,24 +6,25 @@ import inspect
 import re
 import threading
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from langchain_darwin.errors import InvalidRequestError
+from langchain_darwin.errors import InvalidRequestError, first_line
+from langchain_darwin.inference.chat_forms import Turn, forms
+from langchain_darwin.inference.control_tokens import ControlTokens
+from langchain_darwin.inference.tagged_text import Tagged
 from langchain_darwin.runtime.forks import PerProcess
+from langchain_darwin.runtime.unicode_text import well_formed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
-
-Turn = dict[str, Any]
 
 Conversation = Sequence[Mapping[str, Any]]
 """Chat turns as chat templates take them: `{"role": ..., "content": ..., "tool_calls": ...}`."""
 
 _UNFINISHED = "\ufffd"  # what tokenizers write for bytes that are not (yet) a character
-_WORD_JOINER = "\u2060"  # invisible, no line break: splits a control token without changing how it reads
 _PROBE = "darwinprobe"
 
 
@@ -41,6 +42,7 @@ class ChatCodec:
         self._lock = PerProcess(threading.RLock)
         added = tokenizer.added_tokens_decoder
         self._special = frozenset(tokenizer.all_special_ids) | {i for i, token in added.items() if token.special}
+        self._control = ControlTokens(token.content for token in added.values())
         parameters = inspect.signature(tokenizer.apply_chat_template).parameters
         self._sanitizes = "sanitize_control_tokens" in parameters  # transformers 5.20 and newer
 
@@ -55,36 +57,43 @@ class ChatCodec:
         tools: Sequence[Mapping[str, Any]] = (),
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> tuple[int, ...]:
-        """Token ids of a conversation up to where the assistant's answer begins.
+        """Return the token ids of a conversation up to where the assistant's answer begins or goes on.
 
-        `template_kwargs` are variables of the template, such as `enable_thinking`; see `check_template_kwargs`.
-        Control tokens written in messages or tools are encoded as plain text. The template gets the
-        conversation as it is; only if it refuses that are turns of one role merged and system texts moved
-        into user turns.
+        If the assistant's text is last, the prompt ends with it (`continues`). Control tokens written in messages or
+        tools are encoded as plain text, ill-formed Unicode is mended (`well_formed`). The template gets the
+        conversation as it is. Only if it refuses that, fails on it or leaves out some of its text does it get other
+        `forms` of it.
+
+        Args:
+            conversation: What was said.
+            tools: Definitions of tools in OpenAI's form.
+            template_kwargs: Variables of the template, such as `enable_thinking`; see `check_template_kwargs`.
 
         Raises:
-            InvalidRequestError: The conversation is empty, or the template refuses every form of it.
+            InvalidRequestError: The conversation is empty, or no form of it comes through the template whole.
         """
-        turns = [{key: value for key, value in turn.items() if value is not None} for turn in conversation]
+        turns = [{key: well_formed(value) for key, value in turn.items() if value is not None} for turn in conversation]
         if not turns:
             msg = "messages=[] holds nothing to answer; pass at least one message"
             raise InvalidRequestError(msg)
-        refusal: TemplateError | None = None
         variables = dict(template_kwargs or {})
         check_template_kwargs(self.tokenizer, variables)
-        for form in _forms(turns):
+        definitions, fault, cause = [dict(well_formed(tool)) for tool in tools], "", None
+        for form in forms(turns):
             try:
-                return self._apply(form, list(tools), variables)
-            except TemplateError as error:
-                refusal = refusal or error
-        roles = ", ".join(str(turn.get("role")) for turn in turns)
-        msg = f"the model's chat template refuses the roles [{roles}]: {refusal}; change their order"
-        raise InvalidRequestError(msg) from refusal
+                text, lost = self._render_checked(form, definitions, variables)
+            except Exception as error:  # noqa: BLE001 - a template may fail in any way on what it does not know
+                fault, cause = fault or _refusal(turns, error), cause or error
+                continue
+            if lost is None:
+                return self._encode(form, definitions, variables, text)
+            fault = fault or _loss(lost)
+        raise InvalidRequestError(fault) from cause
 
     def encode_text(self, text: str) -> tuple[int, ...]:
         """Token ids of bare text: no special tokens added, and those written in it encoded as plain text."""
         with self.lock:
-            return tuple(self.tokenizer.encode(text, add_special_tokens=False, split_special_tokens=True))
+            return tuple(self.tokenizer.encode(well_formed(text), add_special_tokens=False, split_special_tokens=True))
 
     def decode(self, tokens: Sequence[int]) -> str:
         """Text of token ids without special and end tokens.
@@ -99,23 +108,33 @@ class ChatCodec:
         """Like `decode`, but with special tokens other than end tokens, as response parsers need them."""
         return self._decode([token for token in tokens if token not in self.end_ids])
 
-    def _apply(
-        self, turns: list[Turn], tools: list[Mapping[str, Any]], variables: Mapping[str, Any]
-    ) -> tuple[int, ...]:
-        options: dict[str, Any] = {"tokenize": True, "add_generation_prompt": True, "return_dict": False, **variables}
+    def _render_checked(
+        self, turns: list[Turn], tools: list[Any], variables: Mapping[str, Any]
+    ) -> tuple[str, str | None]:
+        """The prompt as text, and the first text of turns or tools that is not in it."""
+        tagged = Tagged(turns, tools)
         with self.lock:
+            text = self._apply(turns, tools, variables, tokenize=False)
+            return text, tagged.lost(self._apply(tagged.turns, tagged.tools, variables, tokenize=False), text)
+
+    def _encode(self, turns: list[Turn], tools: list[Any], variables: Mapping[str, Any], text: str) -> tuple[int, ...]:
+        """Token ids of the prompt `text`; control tokens that are not the template's own are split."""
+        with self.lock:
+            if not self._control.within([turns, tools, variables]):
+                return tuple(self.tokenizer.encode(text, add_special_tokens=False))
             if self._sanitizes:
+                turns, tools, variables = self._control.split_keys([turns, tools, variables])
                 try:
-                    return tuple(
-                        self.tokenizer.apply_chat_template(
-                            turns, tools=tools or None, sanitize_control_tokens=True, **options
-                        )
-                    )
+                    return tuple(self._apply(turns, tools, variables, tokenize=True, sanitize_control_tokens=True))
                 except (NotImplementedError, ValueError):  # a vocabulary that spells a control token as text
                     pass
-            control = [token.content for token in self.tokenizer.added_tokens_decoder.values()]
-            turns, tools = _split_control_tokens([turns, tools], [token for token in control if token.strip()])
-            return tuple(self.tokenizer.apply_chat_template(turns, tools=tools or None, **options))
+            turns, tools, variables = self._control.split([turns, tools, variables])
+            return tuple(self._apply(turns, tools, variables, tokenize=True))
+
+    def _apply(self, turns: list[Turn], tools: list[Any], variables: Mapping[str, Any], **options: Any) -> Any:
+        on = continues(turns)
+        own = {"add_generation_prompt": not on, "continue_final_message": on, "return_dict": False}
+        return self.tokenizer.apply_chat_template(turns, tools=tools or None, **own, **variables, **options)
 
     def _decode(self, tokens: list[int]) -> str:
         text = self._raw(tokens)
@@ -130,6 +149,35 @@ class ChatCodec:
         with self.lock:
             text: str = self.tokenizer.decode(tokens, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
+
+
+def continues(conversation: Conversation) -> bool:
+    """Return True if the answer to a conversation goes on with the assistant's text that ends it.
+
+    A last turn with calls is none: their results are still to come.
+    """
+    last = conversation[-1]
+    return last.get("role") == "assistant" and bool(_written(last)) and not last.get("tool_calls")
+
+
+def _written(turn: Mapping[str, Any]) -> str:
+    content = turn.get("content") or ""
+    return (content if isinstance(content, str) else "".join(part.get("text", "") for part in content)).strip()
+
+
+def _refusal(turns: list[Turn], error: Exception) -> str:
+    """What a template that raised `error` is said to do."""
+    roles = ", ".join(str(turn.get("role")) for turn in turns)
+    if type(error) is TemplateError:  # the template's own words
+        return f"the model's chat template refuses the roles [{roles}]: {error}; change their order"
+    return (
+        f"the model's chat template fails on the roles [{roles}] with {type(error).__name__}: {first_line(error)}; "
+        "mend the template, or set the variables that it needs (chat_template_kwargs)"
+    )
+
+
+def _loss(lost: str) -> str:
+    return f"the model's chat template leaves out text, {lost}; leave out or reword it, or use another template"
 
 
 def check_template_kwargs(tokenizer: Any, template_kwargs: Mapping[str, Any]) -> None:
@@ -171,48 +219,3 @@ def end_of_turn_id(tokenizer: PreTrainedTokenizerBase) -> int | None:
     added = ((token.content.strip(), index) for index, token in tokenizer.added_tokens_decoder.items())
     found = [(len(content), index) for content, index in added if content and after.startswith(content)]
     return max(found)[1] if found else None
-
-
-def _forms(turns: list[Turn]) -> Iterator[list[Turn]]:
-    """The conversation as it is, then ever more changed towards what strict templates take."""
-    yield turns
-    yield _merge_runs(turns)
-    yield _merge_runs(_system_as_user(turns, keep_first=True))
-    yield _merge_runs(_system_as_user(turns, keep_first=False))
-
-
-def _system_as_user(turns: list[Turn], *, keep_first: bool) -> list[Turn]:
-    def relabelled(index: int, turn: Turn) -> Turn:
-        kept = turn.get("role") != "system" or (keep_first and index == 0)
-        return turn if kept else {**turn, "role": "user"}
-
-    return [relabelled(index, turn) for index, turn in enumerate(turns)]
-
-
-def _merge_runs(turns: list[Turn]) -> list[Turn]:
-    """Join neighbouring plain-text turns of one role with a blank line."""
-    merged: list[Turn] = []
-    for turn in turns:
-        if merged and _mergeable(merged[-1], turn):
-            merged[-1] = {**merged[-1], "content": f"{merged[-1]['content']}\n\n{turn['content']}"}
-        else:
-            merged.append(turn)
-    return merged
-
-
-def _mergeable(first: Turn, second: Turn) -> bool:
-    plain = all(isinstance(turn.get("content"), str) and not turn.get("tool_calls") for turn in (first, second))
-    return plain and first.get("role") == second.get("role") and first.get("role") != "tool"
-
-
-def _split_control_tokens(value: Any, control: list[str]) -> Any:
-    """`value` with a word joiner inside each control token in its strings, so that none is encoded as one."""
-    if isinstance(value, str):
-        for token in control:
-            value = value.replace(token, token[0] + _WORD_JOINER + token[1:])
-        return value
-    if isinstance(value, Mapping):
-        return {key: _split_control_tokens(item, control) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_split_control_tokens(item, control) for item in value]
-    return value

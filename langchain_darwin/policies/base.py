@@ -15,6 +15,7 @@ from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.inference.chat_codec import Conversation as Conversation  # noqa: PLC0414 - part of the protocol
 from langchain_darwin.runtime.ranges import check_range
 from langchain_darwin.runtime.thinking import Thought
+from langchain_darwin.runtime.unicode_text import well_formed
 
 FinishReason = Literal["stop", "length", "timeout"]
 """Why a text ended: an end token or stop string, its token or context limit, or the deadline."""
@@ -62,10 +63,9 @@ class Sampling:
     thought: Thought | None = None
 
     def __post_init__(self) -> None:
-        """Refuse values outside their range; `stop` may be one string."""
+        """Refuse values outside their range; `stop` may be one string, and its Unicode is mended."""
         stop: Any = self.stop
-        if isinstance(stop, str):
-            object.__setattr__(self, "stop", (stop,))
+        object.__setattr__(self, "stop", well_formed((stop,) if isinstance(stop, str) else stop))
         if "" in self.stop:
             msg = f"stop={self.stop!r} holds an empty string, which would end every response; remove it"
             raise ConfigurationError(msg)

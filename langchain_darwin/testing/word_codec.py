@@ -80,8 +80,9 @@ def _mark(turn: Mapping[str, Any]) -> int:
 def _turn_text(turn: Mapping[str, Any]) -> str:
     content = turn.get("content") or ""
     text = content if isinstance(content, str) else "".join(block.get("text", "") for block in content)
-    calls = turn.get("tool_calls")
-    return f"{text}\n{json.dumps(calls, ensure_ascii=False)}" if calls else text
+    calls = [json.dumps(turn["tool_calls"], ensure_ascii=False)] if turn.get("tool_calls") else []
+    unread = [call["args"] or "" for call in turn.get("invalid_tool_calls") or ()]
+    return "\n".join([text, *calls, *unread])
 
 
 def _known(token: int) -> bool:

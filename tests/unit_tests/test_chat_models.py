@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import time
 
@@ -344,3 +345,22 @@ def test_an_error_carries_the_records_of_its_search():
     with pytest.raises(RewardError) as caught:
         chat(search=BestOfN(n=2), reward=raises).invoke("Write a line")
     assert [record["type"] for record in caught.value.trace] == ["Header", "Started", "Grown", "Failed"]
+
+
+@pytest.mark.parametrize(("said", "mended"), [("bad \ud83d end", "bad \ufffd end"), ("\ud83d\ude00", "😀")])
+def test_ill_formed_unicode_is_mended_before_anyone_reads_it(said, mended, tmp_path):
+    read = []
+
+    def respond(conversation, tools):
+        read.append(conversation)
+        return f"Yes. {mended} No."
+
+    def reward(messages, responses):
+        read.append(messages[0].text)
+        return [0.0] * len(responses)
+
+    trace = tmp_path / "trace.jsonl"
+    model = ChatDarwin(model=ScriptedPolicy(respond), reward=reward, search=BestOfN(n=1), seed=1, trace=trace)
+    assert model.invoke(said, stop=[said]).text == "Yes. "
+    assert read == [f"user: {mended}\nassistant:", mended]
+    assert json.loads(trace.read_text(encoding="utf-8").splitlines()[0])["conversation"][0]["content"] == mended

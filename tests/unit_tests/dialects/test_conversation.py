@@ -83,3 +83,30 @@ def test_no_messages_are_refused():
 def test_a_message_without_a_role_is_refused():
     with pytest.raises(InvalidRequestError, match=r"messages\[0\] is a RemoveMessage"):
         to_conversation([RemoveMessage(id="1")])
+
+
+@pytest.mark.parametrize(
+    ("blocks", "text"),
+    [
+        ([{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "A"}], "A"),
+        ([{"type": "output_text", "text": "A"}], "A"),
+        ([{"type": "image", "base64": "AAAA", "mime_type": "image/png"}, {"type": "text", "text": "A"}], "A"),
+        ([{"type": "server_tool_use", "id": "1", "name": "web_search", "input": {}}], ""),
+    ],
+)
+def test_histories_of_other_providers_are_read(blocks, text):
+    assert to_conversation([AIMessage(blocks)]) == [{"role": "assistant", "content": text}]
+
+
+def test_calls_that_could_not_be_read_are_kept():
+    bad = {"name": "f", "args": '{"a": ', "id": "1", "error": "cut", "type": "invalid_tool_call"}
+    [turn] = to_conversation([AIMessage("Hm.", invalid_tool_calls=[bad])])
+    assert turn == {"role": "assistant", "content": "Hm.", "invalid_tool_calls": [{"name": "f", "args": '{"a": '}]}
+
+
+def test_calls_of_openais_first_form():
+    message = AIMessage("", additional_kwargs={"function_call": {"name": "f", "arguments": '{"a": 1}'}})
+    function = {"name": "f", "arguments": {"a": 1}}
+    assert to_conversation([message])[0]["tool_calls"] == [{"type": "function", "id": None, "function": function}]
+    message.additional_kwargs["function_call"]["arguments"] = '{"a": '
+    assert to_conversation([message])[0]["invalid_tool_calls"] == [{"name": "f", "args": '{"a": '}]

@@ -300,6 +300,54 @@ class TestReading:
     def test_families(self, form, text):
         assert calls(reader(form)(text, True)) == [("weather", {"city": "Oslo", "days": 2})]
 
+    @pytest.mark.parametrize("word", ["arguments", "parameters", "args", "params", "input"])
+    @pytest.mark.parametrize("name", ["name", "tool_name", "function", "tool"])
+    def test_calls_in_another_familys_words(self, word, name):
+        call = json.dumps({name: "weather", word: {"city": "Oslo"}})
+        assert calls(reader()(f"<tool_call>{call}</tool_call>", True)) == [("weather", {"city": "Oslo"})]
+        assert calls(reader(MISTRAL)(f"[TOOL_CALLS] [{call}]", True)) == [("weather", {"city": "Oslo"})]
+        if name in ("name", "function"):
+            for text in (call, call.replace("{", '{"type": "function", ', 1)):
+                assert calls(reader(LLAMA_JSON)(text, True)) == [("weather", {"city": "Oslo"})]
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            '{"name": "weather"}',
+            '{"name": "weather", "city": "Oslo"}',
+            '{"name": "weather", "arguments": null}',
+            '{"name": "weather", "arguments": ""}',
+            '{"name": "weather", "arguments": "Oslo"}',
+            '{"name": "weather", "arguments": [["city", "Oslo"]]}',
+            '{"name": "wether"}',
+            '{"name": null, "arguments": {"city": "Oslo"}}',
+            '{"arguments": {"city": "Oslo"}}',
+        ],
+    )
+    def test_a_call_without_readable_arguments_is_invalid(self, body):
+        reading = reader()(f"<tool_call>{body}</tool_call>", True)
+        assert (reading.tool_calls, len(reading.invalid_tool_calls)) == ((), 1)
+        assert body in reading.invalid_tool_calls[0]["args"]
+
+    def test_arguments_without_their_tags_are_not_empty_ones(self):
+        for body, count in [('{"city": "Oslo"}', 0), ("city=Oslo", 0), ("\n", 1)]:
+            text = f"<tool_call>\n<function=weather>{body}</function>\n</tool_call>"
+            reading = reader(QWEN_XML)(text, True)
+            assert (len(reading.tool_calls), len(reading.invalid_tool_calls)) == (count, 1 - count)
+
+    @pytest.mark.parametrize("rest", ["", ', "arguments": null', ', "arguments": {}', ', "parameters": ""'])
+    def test_a_tool_that_takes_nothing_needs_no_arguments(self, rest):
+        text = f'<tool_call>{{"name": "clock"{rest}}}</tool_call>'
+        assert calls(reader(tools=definitions([clock]))(text, True)) == [("clock", {})]
+
+    def test_numbers_and_texts_become_what_the_schema_wants(self):
+        text = '<tool_call>{"name": "weather", "arguments": {"city": 5, "days": "3"}}</tool_call>'
+        assert calls(reader()(text, True)) == [("weather", {"city": "5", "days": 3})]
+
+    def test_ill_formed_unicode_in_arguments_is_mended(self):
+        text = r'<tool_call>{"name": "weather", "arguments": {"city": "\ud83d \ud83d\ude00"}}</tool_call>'
+        assert calls(reader()(text, True)) == [("weather", {"city": "\ufffd 😀"})]
+
     def test_a_semicolon_in_a_string_ends_no_llama_call(self):
         one, other = (
             LLAMA_JSON.write("weather", {"city": city}) for city in ("a} ; b", 'c}};  {"name": "x", "parameters": {}}')
