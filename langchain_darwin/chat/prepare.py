@@ -57,11 +57,11 @@ def prepare(settings: CallSettings, messages: Sequence[BaseMessage], run: Run | 
     found = dialect_of(policy.codec, settings.response_template, settings.chat_template_kwargs)
     dialect = found.answering(conversation)
     constraint = use.constraint(dialect.format, dialect.thought, settings.max_tokens)
-    turns, reads = use.instruct(conversation), bool(use.tools) or dialect.reasons
+    turns, checks, reads = use.instruct(conversation), use.checks(), bool(use.tools) or dialect.reasons
     codec = dialect.codec(policy.codec, marked=reads)
     if constraint is not None:  # the grammar alone says when a response may end
         sampling = replace(sampling, constraint=constraint, min_tokens=0)
-    reward = ValidFirst.of(settings.reward.bind(policy), use.checks())
+    reward = ValidFirst.of(settings.reward.bind(policy), checks)
     budget = Budget(settings.timeout, settings.budget_tokens)
     task = Task(turns, codec, sampling, seed, use.tools)
     _check_context(task, policy)
