@@ -7,6 +7,7 @@ handlers, `on_custom_event` of `astream_events`, and `{"darwin": ...}` in LangGr
 from __future__ import annotations
 
 import contextvars
+import inspect
 import sys
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -21,7 +22,7 @@ from langchain_core.callbacks import (
 )
 from langchain_core.language_models import BaseChatModel
 from langchain_core.runnables import RunnableConfig
-from langchain_core.runnables.config import ensure_config, var_child_runnable_config
+from langchain_core.runnables.config import ensure_config, run_in_executor, var_child_runnable_config
 
 from langchain_darwin.chat.plain import plain
 from langchain_darwin.search.base import (
@@ -100,11 +101,20 @@ def _listeners(run: Run | None, *, blocking: bool) -> list[_Listener]:
     ident = getattr(around, "run_id", None) or getattr(around, "parent_run_id", None)
     if ident is None:
         return []
-    kind = CallbackManager if blocking else AsyncCallbackManager
-    each = [
-        kind([handler], parent_run_id=ident, tags=around.tags, metadata=around.metadata) for handler in around.handlers
-    ]
-    return [partial(manager.on_custom_event, EVENT_NAME, run_id=ident) for manager in each]
+    return [_listener(handler, around, ident, blocking=blocking) for handler in around.handlers]
+
+
+def _listener(handler: Any, around: Any, ident: uuid.UUID, *, blocking: bool) -> _Listener:
+    """What tells one handler, in a thread if it would block an event loop.
+
+    The threads are `run_in_executor`'s of LangChain's configs, which turns a StopIteration into a RuntimeError. Its
+    callback managers do not, and nobody who awaits a future is ever told of a StopIteration.
+    """
+    awaited = not blocking and inspect.iscoroutinefunction(handler.on_custom_event)
+    kind = AsyncCallbackManager if awaited else CallbackManager
+    manager: Any = kind([handler], parent_run_id=ident, tags=around.tags, metadata=around.metadata)
+    tell = partial(manager.on_custom_event, EVENT_NAME, run_id=ident)
+    return tell if blocking or awaited or handler.run_inline else partial(run_in_executor, None, tell)
 
 
 def _tell(listeners: Sequence[_Listener], data: dict[str, Any]) -> None:
@@ -122,7 +132,9 @@ async def _atell(listeners: Sequence[_Listener], data: dict[str, Any]) -> None:
     failures = []
     for listen in listeners:
         try:
-            await listen(data)
+            told = listen(data)
+            if inspect.isawaitable(told):
+                await told
         except Exception as error:  # noqa: BLE001 - raised below
             failures.append(error)
     if failures:

@@ -7,10 +7,12 @@ import json
 import pytest
 from langchain.agents import create_agent
 from langchain.agents.structured_output import ToolStrategy
+from langchain_core.language_models import GenericFakeChatModel
 from langchain_core.messages import AIMessage, HumanMessage
 from pydantic import BaseModel
 
 from langchain_darwin import BestOfN, ChatDarwin
+from langchain_darwin.errors import PolicyError
 from langchain_darwin.middleware import SearchMiddleware
 from langchain_darwin.testing import ScriptedPolicy, keyword_reward
 
@@ -111,3 +113,87 @@ def test_without_langchain_the_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "langchain_darwin.middleware")
     with pytest.raises(ImportError, match=r"pip install 'langchain-darwin\[agents\]'"):
         importlib.import_module("langchain_darwin.middleware")
+
+
+class Other(GenericFakeChatModel):
+    """Another provider's model, which refuses what it does not know, as providers' clients do."""
+
+    def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+        assert kwargs.keys() <= {"tools", "tool_choice"}
+        return super()._generate(messages, stop, run_manager, **kwargs)
+
+    def bind_tools(self, tools, **kwargs):
+        assert not kwargs.keys() - {"tool_choice"}
+        return self
+
+
+def failing(*arguments):
+    raise PolicyError("down")
+
+
+@pytest.mark.parametrize("order", ["fallback outside", "fallback inside"])
+@pytest.mark.parametrize("settings", [{}, {"choose": lambda request: BestOfN(n=3)}])
+async def test_the_search_does_not_reach_the_model_of_a_fallback(order, settings):
+    from langchain.agents.middleware import ModelFallbackMiddleware
+
+    def app():
+        fallback = ModelFallbackMiddleware(Other(messages=iter([AIMessage("Hi.")] * 4)))
+        both = [fallback, SearchMiddleware(BestOfN(n=2), **settings)]
+        return create_agent(
+            ChatDarwin(model=ScriptedPolicy(failing), reward=keyword_reward("sea")),
+            [weather],
+            middleware=both if order == "fallback outside" else both[::-1],
+        )
+
+    assert app().invoke(QUESTION)["messages"][-1].text == "Hi."
+    assert (await app().ainvoke(QUESTION))["messages"][-1].text == "Hi."
+
+
+@pytest.mark.parametrize(
+    "bound",
+    [
+        lambda model: model.bind(temperature=0.9),
+        lambda model: model.with_config(tags=["mine"]),
+        lambda model: model.bind(parallel_tool_calls=False),
+    ],
+)
+def test_a_model_with_something_bound_is_searched_all_the_same(bound):
+    fields = {"reward": keyword_reward("sea"), "search": BestOfN(n=8), "seed": 1, "max_tokens": 40}
+    model = bound(ChatDarwin(model=ScriptedPolicy(respond), **fields))
+    state = create_agent(model, [weather], middleware=[SearchMiddleware()]).invoke(QUESTION)
+    assert told(state) == STEPS
+
+
+async def test_a_handler_that_raises_stop_iteration_gives_no_empty_answer():
+    from langchain.agents.middleware import AgentMiddleware
+
+    class Broken(AgentMiddleware):
+        def wrap_model_call(self, request, handler):
+            raise StopIteration
+
+        async def awrap_model_call(self, request, handler):
+            raise StopIteration
+
+    fields = {"reward": keyword_reward("sea"), "search": BestOfN(n=2)}
+    app = create_agent(
+        ChatDarwin(model=ScriptedPolicy(respond), **fields), [weather], middleware=[SearchMiddleware(), Broken()]
+    )
+    with pytest.raises((StopIteration, RuntimeError)):
+        app.invoke(QUESTION)
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        await app.ainvoke(QUESTION)
+
+
+def test_the_state_survives_a_checkpoint():
+    from langgraph.checkpoint.memory import InMemorySaver
+
+    app = create_agent(
+        ChatDarwin(model=ScriptedPolicy(respond), reward=[keyword_reward("sea"), keyword_reward("cold")], seed=1),
+        [weather],
+        middleware=[SearchMiddleware(BestOfN(n=3))],
+        checkpointer=InMemorySaver(),
+    )
+    config = {"configurable": {"thread_id": "1"}}
+    state = app.invoke(QUESTION, config)
+    assert app.get_state(config).values["darwin"] == state["darwin"]
+    assert {type(step["reward"]) for step in state["darwin"]} == {float}
