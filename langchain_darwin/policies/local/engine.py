@@ -182,7 +182,7 @@ class Engine:
     ) -> bool:
         """Give row `i` of a step what it asked for; return True if it leaves the batch."""
         token, logprob = drawn
-        if math.isnan(logprob):
+        if not math.isfinite(logprob):
             raise UnsupportedModelError(self._not_a_number())
         if isinstance(request, ProposedPrefix):
             request.answer(logits[i])
@@ -248,7 +248,7 @@ class Engine:
 
     def _not_a_number(self) -> str:
         return (
-            f"{self._name} gives numbers that are not finite (NaN) for this text; "
+            f"{self._name} gives numbers that are not finite (NaN or infinite) for this text; "
             "pass dtype='bfloat16' or dtype='float32', or check the files of the model"
         )
 
