@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+from transformers import AutoModelForCausalLM
 
 from langchain_darwin.errors import UnsupportedModelError
 from langchain_darwin.inference.chat_codec import ChatCodec, response_end_ids
@@ -19,7 +18,7 @@ from langchain_darwin.inference.checkpoints.sources import resolve_source
 from langchain_darwin.inference.devices import resolve_device, resolve_dtype
 from langchain_darwin.inference.kernels.packed_linear import pack_linears
 from langchain_darwin.inference.kernels.step_attention import use_even_queries
-from langchain_darwin.inference.memory.probe import takes_ragged_rows
+from langchain_darwin.inference.ragged import is_ragged, takes_ragged_rows
 from langchain_darwin.inference.shared_models import SharedModels
 
 _UNSTATED_CONTEXT = 32_768  # tokens, for the few models that state no limit (recurrent ones)
@@ -84,23 +83,6 @@ def load_model(
     source = resolve_source(model)
     key = (source, revision, number, str(place), trust_remote_code)
     return _shared.get(key, lambda: _load(*key))
-
-
-def is_ragged(config: Any) -> bool:
-    """Whether every layer of a model keeps plain keys and values, of all its past or a sliding window."""
-    text = config.get_text_config(decoder=True)
-    if getattr(text, "attention_chunk_size", None) or getattr(text, "num_kv_shared_layers", 0):
-        return False
-    try:
-        layers = DynamicCache(config=config).layers
-    except (
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ):  # a layer type that transformers has no cache for
-        return False
-    return all(type(layer) in {DynamicLayer, DynamicSlidingWindowLayer} for layer in layers)
 
 
 _shared: SharedModels[Key, LoadedModel] = SharedModels()

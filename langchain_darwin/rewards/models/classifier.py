@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from langchain_darwin.inference.loading import is_ragged
 from langchain_darwin.inference.memory.forward import Forward, Inputs
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
+from langchain_darwin.inference.ragged import is_ragged
 from langchain_darwin.rewards.models.encoding import REMEMBERED, Encoder, Ids
 
 if TYPE_CHECKING:

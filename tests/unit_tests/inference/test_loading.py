@@ -149,10 +149,3 @@ def test_the_text_part_of_a_multimodal_model_loads(tmp_path):
     with torch.inference_mode():
         torch.testing.assert_close(loaded.model(tokens).logits, whole(tokens).logits, atol=1e-4, rtol=1e-4)
     assert (loaded.context_length, loaded.ragged) == (512, False)
-
-
-def test_what_is_ragged():
-    configs = {name: AutoConfig.for_model(name) for name in ("llama4_text", "gemma3n_text", "gemma2", "jamba")}
-    assert {name: loading.is_ragged(config) for name, config in configs.items()} == {
-        "llama4_text": False, "gemma3n_text": False, "gemma2": True, "jamba": False,
-    }  # fmt: skip

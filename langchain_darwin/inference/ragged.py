@@ -1,10 +1,12 @@
-"""Tries on a short text whether rows of different lengths can share a cache in a model."""
+"""Which models can compute rows of different lengths in one cache."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
@@ -12,6 +14,18 @@ from langchain_darwin.inference.out_of_memory import is_out_of_memory
 _LENGTHS = (9, 4)  # tokens of the two texts
 _TOLERANCE = 0.05  # of the largest logit; bfloat16 rounding stays below, wrong positions do not
 _SMALL = 1 << 30  # bytes, more than two short texts take in any model
+
+
+def is_ragged(config: Any) -> bool:
+    """Return True if every layer of a model keeps plain keys and values, of all its past or a sliding window."""
+    text = config.get_text_config(decoder=True)
+    if getattr(text, "attention_chunk_size", None) or getattr(text, "num_kv_shared_layers", 0):
+        return False
+    try:
+        layers = DynamicCache(config=config).layers
+    except (AttributeError, KeyError, TypeError, ValueError):  # a layer type that transformers has no cache for
+        return False
+    return all(type(layer) in {DynamicLayer, DynamicSlidingWindowLayer} for layer in layers)
 
 
 @torch.inference_mode()
