@@ -91,9 +91,13 @@ class KVSlots:
         """Most tokens of a text for which there is memory if nothing else is live."""
         return self._classes.longest_text
 
-    def free(self) -> int:
-        """Return how many more rows can be opened now, as far as their memory suffices."""
-        return self.max_rows - len(self.live)
+    def free(self, lengths: Sequence[int] = ()) -> int:
+        """Return how many more rows can be opened now; see `RowStore.free`."""
+        rows = self.max_rows - len(self.live)
+        if not lengths or rows < 1:
+            return rows
+        fitting = self._classes.fitting(lengths[:rows])
+        return rows if fitting == min(rows, len(lengths)) else max(fitting, int(not self.live))
 
     @torch.inference_mode()
     def open(self, prefixes: Sequence[tuple[int, ...]], *, may_lag: bool = False) -> tuple[list[Row], torch.Tensor]:

@@ -6,7 +6,7 @@ texts that are only remembered are forgotten, and memory that has not been used 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +62,7 @@ class LengthClasses:
 
     def table(self, length: int) -> SlotTable:
         """The table for texts of `length` tokens, made if there is none."""
-        longest = _SHORTEST_CLASS
-        while longest < length:
-            longest *= _RATIO
+        longest = _class_of(length)
         if longest not in self.tables:
             self.tables[longest] = SlotTable(longest)
         return self.tables[longest]
@@ -103,7 +101,21 @@ class LengthClasses:
         for _ in self._forget_others(table):
             if self._resize(table, slots, columns, precious):
                 return
+        self._forget(table)
+        if self._resize(table, slots, _round_up(max(length, int(table.held.max(initial=0))) + 1)):
+            return
         self._refuse(slots, length, alone=slots == 1 and not any(other.live for other in self.others(table)))
+
+    def fitting(self, lengths: Sequence[int]) -> int:
+        """Return how many texts of these lengths, from the first, fit beside the live ones and can grow a little."""
+        needed = {longest: (t.live, int(t.held[: t.live].max(initial=0))) for longest, t in self.tables.items()}
+        for fitting, length in enumerate(lengths):
+            longest = _class_of(length + 1)
+            slots, most = needed.get(longest, (0, 0))
+            needed[longest] = slots + 1, max(most, length)
+            if sum(self._size(n, _round_up(most + 1) + COLUMNS_STEP) for n, most in needed.values()) > self._budget:
+                return fitting
+        return len(lengths)
 
     def settle(self) -> None:
         """Give back tables, slots and columns that nothing has used for a while."""
@@ -150,8 +162,14 @@ class LengthClasses:
         """Forget what other tables only remember, the one used longest ago first, one table a turn."""
         for other in sorted(self.others(table), key=lambda other: other.used.max(initial=0)):
             if len(other.held) > other.live:
-                other.resize(other.live, other.shape[1] if other.live else 0, range(other.live))
+                self._forget(other)
                 yield
+
+    def _forget(self, table: SlotTable) -> None:
+        """Keep nothing but live rows, in as many columns as they need."""
+        live = range(table.live)
+        columns = _round_up(int(table.held[: table.live].max(initial=0)) + 2) if live else 0
+        table.resize(table.live, min(columns, table.shape[1]), live)
 
     def _refuse(self, slots: int, length: int, *, alone: bool) -> None:
         needed, most = _gib(self._size(slots, _round_up(length + 1))), _gib(self._budget)
@@ -170,6 +188,14 @@ class LengthClasses:
     def _size(self, slots: int, columns: int) -> int:
         measured = max((table.cache.bytes_per_token() for table in self.tables.values()), default=0)
         return slots * columns * max(1, measured or self._stated)
+
+
+def _class_of(length: int) -> int:
+    """Most tokens of a text of the class that a length belongs to."""
+    longest = _SHORTEST_CLASS
+    while longest < length:
+        longest *= _RATIO
+    return longest
 
 
 def _round_up(length: int) -> int:

@@ -59,8 +59,8 @@ class RowCaches:
         self._stepwise = False  # whether a state takes several tokens only one by one
         self._stepwise = not self._continues_in_chunks()
 
-    def free(self) -> int:
-        """How many more rows can be opened now."""
+    def free(self, lengths: Sequence[int] = ()) -> int:  # noqa: ARG002 - states are not counted
+        """Return how many more rows can be opened now."""
         return self.max_rows - len(self.live)
 
     def open(

@@ -37,8 +37,13 @@ class RowStore(Protocol):
 
     live: list[Row]
 
-    def free(self) -> int:
-        """How many more rows can be opened now."""
+    def free(self, lengths: Sequence[int] = ()) -> int:
+        """Return how many more rows can be opened now.
+
+        Args:
+            lengths: Tokens of the texts that would be opened, in their order. Those after the last one for which
+                there is memory do not count; at least one does while nothing is live.
+        """
         ...
 
     def open(self, prefixes: Sequence[tuple[int, ...]], *, may_lag: bool = False) -> tuple[list[Row], torch.Tensor]:

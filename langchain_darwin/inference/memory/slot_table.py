@@ -124,6 +124,7 @@ class SlotTable:
             kept: Slots in ascending order, the live ones first.
         """
         self._keep(kept)
+        self.tokens = self.tokens[:, :capacity]  # no more than layers hold that are resized before memory runs out
         width = int(self.held.max(initial=0))
         self.cache.resize(slots, capacity, len(kept), width)
         tokens = np.zeros((slots, capacity), np.int32)

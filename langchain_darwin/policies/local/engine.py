@@ -125,7 +125,7 @@ class Engine:
 
     def _admit(self) -> None:
         """Open rows for what waits, as far as rows are free and live texts need not stand still for long."""
-        admission = self._scheduler.admit(self._rows.free(), len(self._rows))
+        admission = self._scheduler.admit(self._rows.free(self._scheduler.waiting), len(self._rows))
         if admission.whole:
             self._open(admission.whole)
         if admission.ahead is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeAlias
 
 import torch
@@ -48,9 +48,9 @@ class LiveRows:
         """The live requests in the store's order, which is that of `step`."""
         return [self._requests[row] for row in self.store.live] if self._rows else []
 
-    def free(self) -> int:
-        """Return how many more rows can be opened."""
-        return self.store.free()
+    def free(self, waiting: Iterable[Request]) -> int:
+        """Return how many of the requests that wait, from the first, can be opened, or more."""
+        return self.store.free([request.length for request in waiting])
 
     def open(self, requests: Sequence[Request]) -> tuple[list[Request], torch.Tensor]:
         """Make requests live.

@@ -125,6 +125,29 @@ def test_texts_that_do_not_fit_together_are_refused_and_those_live_go_on(llama):
     store.close(rows)
 
 
+def test_free_rows_are_those_for_which_there_is_memory(llama):
+    store = KVSlots(llama, 4, budget=700 * token_bytes(llama))
+    few = [(), (400, 30, 100), (100,) * 5, (690, 5)]
+    assert [store.free(lengths) for lengths in few] == [4, 4, 4, 1]
+    rows, _ = store.open([TEXT[:400]])
+    more = [(), (400, 30), (30, 400), (30, 30, 200)]
+    assert [store.free(lengths) for lengths in more] == [3, 0, 1, 2]
+    new, logits = store.open([TEXT[100:130], OTHER[:30]])
+    check(llama, [row.tokens for row in new], logits)
+    store.close(rows)
+    assert store.free([400, 30]) == 2
+
+
+def test_texts_that_outgrow_the_budget_together_are_refused_their_next_step(llama):
+    store = KVSlots(llama, 4, budget=300 * token_bytes(llama))
+    store.open([TEXT[:140], OTHER[:140]])
+    for seed in range(2):
+        step(llama, store, seed)
+    with pytest.raises(KVMemoryError):
+        store.step(torch.tensor([5, 5]), [5, 5])
+    assert [len(row.tokens) for row in store.live] == [142, 142]
+
+
 def test_a_text_too_long_for_the_budget_alone_names_the_setting(llama):
     store = KVSlots(llama, 4, budget=200 * token_bytes(llama))
     assert store.longest_text == 191
@@ -162,7 +185,7 @@ def test_an_allocation_that_fails_leaves_live_rows_as_they_were(llama, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(SlotCache, "resize", failing)
-        with pytest.raises(KVMemoryError):
+        with pytest.raises(torch.OutOfMemoryError):
             store.open([*(TEXT[i : i + 20] for i in range(9)), TEXT[20:50]])
     step(llama, store)
     new, logits = store.open([TEXT[i : i + 20] for i in range(7)])
