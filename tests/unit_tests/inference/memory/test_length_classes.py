@@ -141,11 +141,11 @@ def test_free_rows_are_those_for_which_there_is_memory(llama):
 def test_texts_that_outgrow_the_budget_together_are_refused_their_next_step(llama):
     store = KVSlots(llama, 4, budget=300 * token_bytes(llama))
     store.open([TEXT[:140], OTHER[:140]])
-    for seed in range(2):
+    for seed in range(3):
         step(llama, store, seed)
     with pytest.raises(KVMemoryError):
         store.step(torch.tensor([5, 5]), [5, 5])
-    assert [len(row.tokens) for row in store.live] == [142, 142]
+    assert [len(row.tokens) for row in store.live] == [143, 143]
 
 
 def test_a_text_too_long_for_the_budget_alone_names_the_setting(llama):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from langchain_darwin.errors import ConfigurationError, ContextOverflowError, InvalidRequestError, PolicyError
+from langchain_darwin.inference.memory import length_classes
 from langchain_darwin.inference.memory.kv_slots import KVSlots
 from langchain_darwin.policies.base import Constraint, Growth, Job, Proposal, Sampling
 from langchain_darwin.policies.local import decode_loop
@@ -67,6 +68,21 @@ class TestLoop:
         whole, *others = [Job((20 + i,) * 200, 200, free, i) for i in range(4)]
         growths = policy.submit([whole, *others]).result(60)
         assert [(len(growth.tokens), growth.finish) for growth in growths] == [(55, "length")] * 4
+
+    def test_many_short_texts_and_a_few_long_ones_are_decoded_within_the_budget(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(length_classes, "_SHORTEST_CLASS", 128)
+        monkeypatch.setattr("langchain_darwin.inference.memory.budget.free_bytes", lambda _: 16 << 20)
+        policy = TransformersPolicy(str(tiny_model("qwen3", tmp_path)), dtype="float32", device="cpu")
+        store, sizes = the_engine(policy)._rows.store, []
+        step = store.step
+        monkeypatch.setattr(store, "step", lambda *new: (sizes.append((store.bytes, len(store.live))), step(*new))[1])
+        lengths = [450] * 3 + [40] * 48
+        sampling = Sampling(max_tokens=8, min_tokens=8)
+        searches = [[Job((20 + i,) * n, n, sampling, key) for key in range(5)] for i, n in enumerate(lengths)]
+        growths = [growth for future in [*map(policy.submit, searches)] for growth in future.result(120)]
+        assert [len(growth.tokens) for growth in growths] == [8] * 255
+        assert max(used for used, _ in sizes) <= 8 << 20
+        assert max(live for _, live in sizes) >= 30
 
     def test_policies_of_one_model_share_its_thread(self, policy):
         other = TransformersPolicy(policy.model, dtype="float32", device="cpu")
