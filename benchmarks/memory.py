@@ -37,7 +37,7 @@ class Peak:
             self.bytes = max(self.bytes, store.bytes)
             return output
 
-        KVSlots.step = noting  # type: ignore[method-assign]
+        KVSlots.step = noting  # type: ignore[assignment, method-assign]
 
 
 def search(policy: TransformersPolicy, prompt: tuple[int, ...], texts: int, tokens: int, period: int) -> int:
@@ -71,7 +71,7 @@ def main() -> None:
     policy = TransformersPolicy(options.model, device="cpu", kv_memory=share)
     lengths = [options.long_tokens] * options.long + [options.short_tokens] * (options.requests - options.long)
     generator = torch.Generator().manual_seed(0)
-    size = policy.codec.tokenizer.vocab_size
+    size = policy._load().model.config.vocab_size  # noqa: SLF001
     prompts = [tuple(torch.randint(size // 2, (n,), generator=generator).tolist()) for n in lengths]
     peak, began = Peak(), time.perf_counter()
     with ThreadPoolExecutor(len(prompts)) as pool:
