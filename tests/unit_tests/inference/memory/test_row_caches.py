@@ -4,6 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from langchain_darwin.inference.memory import row_caches
 from langchain_darwin.inference.memory.row_caches import RowCaches
 from langchain_darwin.inference.memory.rows import RowStore
 from tests.tiny_models import FAMILIES, HYBRIDS, cached_tiny_model
@@ -88,6 +89,38 @@ def test_a_closed_row_wanted_by_several_is_copied_for_each(model):
     rows, logits = store.open(texts)
     close_to(logits, plain(model, *texts))
     assert counts(rows) == [(5, 20), (2, 20), (0, 20)]
+
+
+def test_rows_of_one_length_step_in_one_pass(model, monkeypatch):
+    store = RowCaches(model, max_rows=8)
+    assert store._joins
+    sizes, run = [], store._run
+    monkeypatch.setattr(store, "_run", lambda new, cache: (sizes.append(len(new)), run(new, cache))[1])
+    rows, _ = store.open([TEXT[start : start + 9] for start in range(4)] + [TEXT[20:25]])
+    sizes.clear()
+    for turn in range(3):
+        logits = step(store, [TEXT[30 + turn + place] for place in range(5)])
+        close_to(logits, plain(model, *(row.tokens for row in store.live)))
+    assert sorted(sizes) == [1, 1, 1, 4, 4, 4]
+    store.close([rows[1], rows[4]])
+    again, logits = store.open([(*rows[1].tokens, 7), (*rows[0].tokens, 8)])
+    close_to(logits, plain(model, *(row.tokens for row in again)))
+    assert counts(again) == [(1, 12), (1, 12)]
+    sizes.clear()
+    logits = step(store, [5] * 5)
+    close_to(logits, plain(model, *(row.tokens for row in store.live)))
+    assert sorted(sizes) == [2, 3]
+
+
+def test_a_model_whose_caches_cannot_be_joined_steps_row_by_row(hybrid, monkeypatch):
+    def apart(parts):
+        raise ValueError
+
+    monkeypatch.setattr(row_caches, "_join", apart)
+    store = RowCaches(hybrid)
+    assert not store._joins
+    store.open([TEXT[:9], TEXT[1:10]])
+    close_to(step(store, [3, 4]), plain(hybrid, (*TEXT[:9], 3), (*TEXT[1:10], 4)))
 
 
 def test_one_by_one_where_a_model_forgets_its_state_in_chunks(hybrid):
