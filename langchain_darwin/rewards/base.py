@@ -36,7 +36,8 @@ may declare the attributes `name`, `partial`, `min_tokens`, `timeout` and `token
 
 - `acall(messages, responses)`, a coroutine that is awaited in async searches instead of `__call__`;
 - `identity()`, JSON-able facts that tell it from any other with different numbers;
-- `bind(policy)`, the same reward with the policy of the search at hand.
+- `bind(policy)`, the same reward with the policy of the search at hand. It is called before anything is decoded, so
+  what must be loaded is best loaded here.
 """
 
 
@@ -138,7 +139,12 @@ class Reward:
         return {**identity_of(self.judge), **chosen}
 
     def bind(self, policy: Any) -> Reward:
-        """The same reward, with the policy given to a judge that asks one (`"self"`)."""
+        """Return the same reward, ready for a search: it knows the policy, and what it needs is loaded.
+
+        Raises:
+            RewardError: The judge's own `bind` failed.
+            ModelNotFound: There is no such reward model.
+        """
         with blame(self.name):
             bind = getattr(self.judge, "bind", None)
             return self if bind is None else replace(self, judge=bind(policy))

@@ -73,7 +73,7 @@ class Classifier:
                 raise
             half = len(texts) // 2
             return self._outputs(texts[:half]) + self._outputs(texts[half:])
-        return [self._number(row) for row in logits]
+        return self._numbers(logits)
 
     def _read_on(self, slots: KVSlots, texts: list[Ids]) -> torch.Tensor:
         """Outputs `[len(texts), labels]`, computed behind what is in memory."""
@@ -103,11 +103,13 @@ class Classifier:
             end -= 1
         return text[:end]
 
-    def _number(self, logits: torch.Tensor) -> float:
-        if self._label is None:
-            return float(logits[0])
-        others = torch.cat([logits[: self._label], logits[self._label + 1 :]])
-        return float(logits[self._label] - others.logsumexp(0))
+    def _numbers(self, logits: torch.Tensor) -> list[float]:
+        """The scores of outputs `[texts, labels]`, fetched from the device at once."""
+        rows = logits.cpu()
+        found = rows[:, self._label or 0]
+        if self._label is not None:
+            found = found - torch.cat([rows[:, : self._label], rows[:, self._label + 1 :]], dim=1).logsumexp(1)
+        return [float(score) for score in found]
 
     def _empty_slots(self) -> KVSlots:
         return KVSlots(self._model, self._batch_size, remember=REMEMBERED, forward=_last_scores(self._model))
@@ -121,7 +123,9 @@ class Classifier:
         try:
             self._read_on(slots, [text[: _PROBE_TOKENS // 2]])
             pieces, whole = self._read_on(slots, [text]), self._forward([text])
-        except (RuntimeError, TypeError, ValueError, IndexError):
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            if is_out_of_memory(error):
+                raise
             return False
         tolerance = _PROBE_TOLERANCE * max(1.0, float(whole.abs().max()))
         return bool((pieces - whole).abs().max() <= tolerance)

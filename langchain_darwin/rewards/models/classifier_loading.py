@@ -7,10 +7,11 @@ from typing import Any
 
 from transformers import AutoModelForSequenceClassification
 
-from langchain_darwin.errors import ConfigurationError, UnsupportedModelError
+from langchain_darwin.errors import ConfigurationError, PolicyError, UnsupportedModelError
 from langchain_darwin.inference.checkpoints.pretrained import Pretrained, context_length
 from langchain_darwin.inference.devices import resolve_device, resolve_dtype
 from langchain_darwin.inference.embedded_model import resolve_model
+from langchain_darwin.inference.out_of_memory import is_out_of_memory
 from langchain_darwin.rewards.models.classifier import Classifier, has_score_head
 from langchain_darwin.rewards.models.encoding import Encoder
 
@@ -30,6 +31,7 @@ def load_classifier(
     Raises:
         ModelNotFound: No such folder, or no such model on the hub or in the local cache.
         UnsupportedModelError: It has no trained classification head, no safetensors, or cannot read chats.
+        PolicyError: It does not fit into memory, or leaves none to compute with.
         ConfigurationError: The device, dtype or label does not exist.
     """
     place = resolve_device(device)
@@ -42,7 +44,17 @@ def load_classifier(
     ready = loaded.eval().requires_grad_(requires_grad=False)
     _check_readable(source, ready, tokenizer)
     encoder = Encoder(tokenizer, source, context_length(config, tokenizer))
-    return Classifier(ready, encoder, _label_index(config, label, source), batch_size)
+    index = _label_index(config, label, source)
+    try:
+        return Classifier(ready, encoder, index, batch_size)
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        message = (
+            f"reward model {source!r} fits into the memory of {place}, but leaves none to compute with; free what else "
+            "holds memory there (the policy), or take a smaller model, dtype='bfloat16' or device='cpu'"
+        )
+        raise PolicyError(message) from error
 
 
 def _check_weights(source: str, lacking: list[str]) -> None:

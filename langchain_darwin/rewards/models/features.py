@@ -67,7 +67,8 @@ class Features:
         found = [np.zeros((0, self.width))]
         with self._lock:
             for start, group in groupby(texts, key=lambda text: text[0]):
-                found.append(self._pooled(start, [ids for _, ids in group]).double().cpu().numpy())
+                # Not the other way round: Apple's GPUs have no float64.
+                found.append(self._pooled(start, [ids for _, ids in group]).cpu().double().numpy())
         return np.concatenate(found)
 
     @torch.inference_mode()

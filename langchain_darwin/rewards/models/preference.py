@@ -94,6 +94,12 @@ class PreferenceReward:
         hidden = self.backbone.features().read(messages, responses)
         return [float(score) for score in (hidden - self.center) @ self.weight]
 
+    def bind(self, policy: Any) -> PreferenceReward:
+        """Load the backbone, so that one that cannot be loaded is an error before anything is decoded."""
+        del policy
+        self.backbone.features()
+        return self
+
     def identity(self) -> dict[str, Any]:
         """The model and a digest of the head."""
         head = hashlib.sha256(self.weight.tobytes() + self.center.tobytes()).hexdigest()[:16]
@@ -111,7 +117,7 @@ class PreferenceReward:
 
     @classmethod
     def load(cls, folder: str | Path) -> PreferenceReward:
-        """Read what `save` wrote. The model itself is loaded when the first answer is judged.
+        """Read what `save` wrote. The model itself is loaded when a search begins.
 
         Raises:
             ModelNotFound: There is no such reward in the folder.

@@ -32,7 +32,8 @@ class RewardModel:
     another, only the rest is computed. Others read every text anew. The oldest messages are dropped where a
     conversation is too long for the model; if the last message and the answer alone are, that is an error.
 
-    The weights are loaded on first use and shared by all `RewardModel`s of the same settings in the process.
+    The weights are loaded before the first search decodes anything. All `RewardModel`s of the same settings in the
+    process share them.
 
     Attributes:
         model: Hub id, or the folder of a model. Weights are read from safetensors files only.
@@ -62,6 +63,12 @@ class RewardModel:
     def __call__(self, messages: Sequence[BaseMessage], responses: Sequence[AIMessage]) -> list[float]:
         """One score per response."""
         return self._classifier().score(messages, responses)
+
+    def bind(self, policy: Any) -> RewardModel:
+        """Load the weights, so that a model that cannot be loaded is an error before anything is decoded."""
+        del policy
+        self._classifier()
+        return self
 
     @property
     def name(self) -> str:

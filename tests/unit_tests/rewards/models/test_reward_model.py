@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
 
+from langchain_darwin import BestOfN, ChatDarwin
 from langchain_darwin.errors import (
     ConfigurationError,
     ContextOverflowError,
     ModelNotFound,
+    PolicyError,
     UnsupportedModelError,
 )
-from langchain_darwin.rewards import RewardModel, as_reward
+from langchain_darwin.inference.memory.kv_slots import KVSlots
+from langchain_darwin.rewards import Matches, PreferenceReward, RewardModel, Veto, as_reward
+from langchain_darwin.rewards.models.preference import Backbone
+from langchain_darwin.testing import ScriptedPolicy
 from tests.tiny_models import CHATML, GEMMA, cached_tiny_model, tiny_config, tiny_tokenizer
 
 QUESTION = [HumanMessage("What is the capital of France?")]
@@ -195,6 +202,72 @@ def test_a_missing_folder_is_refused_when_first_used() -> None:
 
     with pytest.raises(ModelNotFound):
         model(QUESTION, ANSWERS)
+
+
+@pytest.mark.parametrize(
+    "reward",
+    [
+        "/nowhere/to/be/found",
+        RewardModel("/nowhere/to/be/found"),
+        [("/nowhere/to/be/found"), Matches("a")],
+        Veto("/nowhere/to/be/found", unless=Matches("a")),
+        Veto(Matches("a"), unless="/nowhere/to/be/found"),
+        PreferenceReward(Backbone("/nowhere/to/be/found", 1), np.zeros(2), np.zeros(2)),
+    ],
+    ids=["name", "model", "list", "vetoed", "constraint", "preference"],
+)
+@pytest.mark.parametrize("way", ["invoke", "ainvoke", "stream", "astream"])
+def test_a_reward_that_cannot_be_loaded_is_an_error_before_the_first_token(reward: Any, way: str) -> None:
+    asked: list[str] = []
+    policy = ScriptedPolicy(lambda conversation, tools: asked.append(conversation))
+    model = ChatDarwin(model=policy, reward=reward, search=BestOfN(n=2), max_tokens=8)
+
+    async def all_of(stream: Any) -> list[Any]:
+        return [chunk async for chunk in stream]
+
+    ways: dict[str, Any] = {
+        "invoke": lambda: model.invoke("Hello"),
+        "ainvoke": lambda: asyncio.run(model.ainvoke("Hello")),
+        "stream": lambda: list(model.stream("Hello")),
+        "astream": lambda: asyncio.run(all_of(model.astream("Hello"))),
+    }
+    with pytest.raises(ModelNotFound, match="/nowhere/to/be/found"):
+        ways[way]()
+    assert asked == []
+
+
+def test_a_model_that_leaves_no_memory_to_compute_with_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    folder = saved("llama")
+    monkeypatch.setattr(KVSlots, "read", no_room)
+
+    with pytest.raises(PolicyError, match=rf"{folder.name}.* leaves none to compute with; free what else"):
+        reward_model(folder).bind(None)
+
+
+@pytest.mark.parametrize(("label", "labels"), [(None, 1), (0, 3), (2, 3)])
+def test_the_scores_of_a_batch_are_fetched_at_once(label: int | None, labels: int) -> None:
+    class Counting(torch.overrides.TorchFunctionMode):
+        fetches = 0
+
+        def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.fetches += getattr(function, "__name__", "") == "cpu"
+            return function(*args, **(kwargs or {}))
+
+    classifier = reward_model(saved("bert", template=None, num_labels=labels), label=label)._classifier()
+    logits = torch.randn(5, labels)
+    with Counting() as counting:
+        scores = classifier._numbers(logits)
+
+    at = label or 0
+    others = [row[[i for i in range(labels) if i != at]] for row in logits]
+    expected = [
+        row[at] - (other.logsumexp(0) if label is not None else 0) for row, other in zip(logits, others, strict=True)
+    ]
+    assert scores == pytest.approx([float(score) for score in expected])
+    assert counting.fetches == 1
 
 
 def test_equal_settings_share_one_loaded_model() -> None:
