@@ -64,6 +64,12 @@ def test_files_that_a_folder_describes_exist(folder):
     assert [file for file in named if not any((base / file).exists() for base in [folder, *BASES])] == []
 
 
+def test_every_folder_is_on_the_map():
+    page = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    folders = [folder.relative_to(ROOT / "langchain_darwin").as_posix() for folder in FOLDERS]
+    assert [folder for folder in folders if folder != "." and f"\n| `{folder}/` | " not in page] == []
+
+
 def test_files_and_folders_are_found_on_a_page(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(

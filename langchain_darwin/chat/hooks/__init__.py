@@ -1,1 +1,6 @@
-"""Methods that LangChain calls, apart from those that make an answer: fields, `bind`, batches, the model profile."""
+"""The methods that LangChain calls besides those that make an answer.
+
+`fields.py` holds the fields of `ChatDarwin` and their checks. `once.py` resolves a call's settings once.
+`binding.py` is `bind` and its relatives, `batching.py` runs many inputs at once, and `profile.py` describes a model
+before it is loaded.
+"""
