@@ -7,7 +7,7 @@ import asyncio
 import hashlib
 from types import SimpleNamespace
 
-from langchain_darwin.policies.vllm.engine.server import Engine
+from langchain_darwin.policies.vllm.engine.server import RunningEngine
 from langchain_darwin.testing.word_codec import WordCodec
 
 CODEC = WordCodec()
@@ -97,11 +97,11 @@ def params(arguments, at_once):
 
 
 def engine(llm, closed=None):
-    """An `Engine` of that `AsyncLLM`; `closed` is told when it is ended."""
+    """An `RunningEngine` of that `AsyncLLM`; `closed` is told when it is ended."""
 
     def close():
         llm.shutdown()
         if closed is not None:
             closed.append(llm)
 
-    return Engine(llm, params, None, "org/name", close)
+    return RunningEngine(llm, params, None, "org/name", close)

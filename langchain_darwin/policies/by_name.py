@@ -13,7 +13,7 @@ from langchain_darwin.policies.base import Policy
 from langchain_darwin.policies.vllm.engine.settings import EngineSettings, has_gpu_engine, require_vllm
 from langchain_darwin.policies.vllm.policy import SCHEMES, VLLMPolicy
 
-Engine = Literal["auto", "vllm", "transformers"]
+EngineName = Literal["auto", "vllm", "transformers"]
 """What computes a model in this process; "auto" is vLLM where there is a GPU for it."""
 
 _GPUS = ("auto", "cuda")
@@ -70,8 +70,8 @@ def check_engine(engine: Any, engine_options: Any) -> None:
         ConfigurationError: There is no such engine, or it takes no such options.
         MissingDependencyError: vLLM is asked for and not installed.
     """
-    if engine not in get_args(Engine):
-        msg = f"engine={engine!r} must be one of {', '.join(map(repr, get_args(Engine)))}"
+    if engine not in get_args(EngineName):
+        msg = f"engine={engine!r} must be one of {', '.join(map(repr, get_args(EngineName)))}"
         raise ConfigurationError(msg)
     if engine_options is not None:
         EngineSettings(None, options=engine_options)

@@ -26,7 +26,7 @@ _request_numbers = itertools.count()
 
 
 @dataclass(eq=False)
-class Engine:
+class RunningEngine:
     """A running engine.
 
     Attributes:
@@ -74,7 +74,7 @@ class EngineServer:
 
     remedy = "what vLLM said is above"
 
-    def __init__(self, name: str, start: Callable[[], Engine]) -> None:
+    def __init__(self, name: str, start: Callable[[], RunningEngine]) -> None:
         """Start nothing yet.
 
         Args:
@@ -87,7 +87,7 @@ class EngineServer:
         self.failures = 0
         self.down_until = 0.0
         self._start = start
-        self._task: asyncio.Task[Engine] | None = None
+        self._task: asyncio.Task[RunningEngine] | None = None
 
     async def aclose(self) -> None:
         """End the engine; a new one is started if it is asked again."""
@@ -96,7 +96,7 @@ class EngineServer:
             await _in_thread(engine.close)
 
     async def models(self) -> list[dict[str, Any]]:
-        """Return the facts of its one model, as of `Engine.facts`.
+        """Return the facts of its one model, as of `RunningEngine.facts`.
 
         Raises:
             DarwinError: The engine cannot be started.
@@ -120,7 +120,7 @@ class EngineServer:
         finally:
             self.asking -= 1
 
-    async def _running(self) -> Engine:
+    async def _running(self) -> RunningEngine:
         """Return the engine, started if need be. Leaving before it has started does not end the start."""
         task = self._task
         if task is None or (task.done() and ((last := _result(task)) is None or last.is_dead)):
@@ -128,7 +128,7 @@ class EngineServer:
             task.add_done_callback(_result)  # so that an error that nobody waits for is no warning
         return await asyncio.shield(task)
 
-    async def _started(self, before: asyncio.Task[Engine] | None) -> Engine:
+    async def _started(self, before: asyncio.Task[RunningEngine] | None) -> RunningEngine:
         if before is not None and (dead := _result(before)) is not None:
             await _in_thread(dead.close)
         return await _in_thread(self._start)
@@ -146,7 +146,7 @@ class EngineServer:
         return PolicyError(f"{self.url} failed: {said}; {self.remedy}")
 
 
-async def _stream(engine: Engine, body: Body, take: Take, *, at_once: bool) -> None:
+async def _stream(engine: RunningEngine, body: Body, take: Take, *, at_once: bool) -> None:
     piece = Piece()
     async with contextlib.aclosing(engine.generate(body, at_once=at_once)) as outputs:
         async for output in outputs:
@@ -158,7 +158,7 @@ async def _stream(engine: Engine, body: Body, take: Take, *, at_once: bool) -> N
         raise BrokenAnswer(msg)
 
 
-def _result(task: asyncio.Task[Engine]) -> Engine | None:
+def _result(task: asyncio.Task[RunningEngine]) -> RunningEngine | None:
     """Return the engine of a start that succeeded, else None."""
     if not task.done() or task.cancelled() or task.exception() is not None:
         return None

@@ -23,7 +23,7 @@ from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.inference.embedded_model import resolve_model
 from langchain_darwin.policies.vllm.engine.failures import start_failure
 from langchain_darwin.policies.vllm.engine.main_guard import check_main_guard
-from langchain_darwin.policies.vllm.engine.server import Engine
+from langchain_darwin.policies.vllm.engine.server import RunningEngine
 from langchain_darwin.policies.vllm.engine.settings import EngineSettings, check_known, require_vllm
 from langchain_darwin.runtime.forks import PerProcess
 
@@ -136,7 +136,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_all)
 
 
-def start_engine(settings: EngineSettings) -> Engine:
+def start_engine(settings: EngineSettings) -> RunningEngine:
     """Start an engine and return it when it answers, after a minute or more.
 
     Raises:
@@ -157,7 +157,7 @@ def start_engine(settings: EngineSettings) -> Engine:
     return engine
 
 
-def _start(settings: EngineSettings) -> tuple[Engine, _Resources]:
+def _start(settings: EngineSettings) -> tuple[RunningEngine, _Resources]:
     from vllm import AsyncEngineArgs, SamplingParams
     from vllm.lora.request import LoRARequest
     from vllm.platforms import current_platform
@@ -184,7 +184,7 @@ def _start(settings: EngineSettings) -> tuple[Engine, _Resources]:
         return SamplingParams(**sampling, output_kind=kind)
 
     lora = None if settings.lora is None else LoRARequest("adapter", 1, settings.lora)
-    return Engine(llm, make_params, lora, source, resources.close), resources
+    return RunningEngine(llm, make_params, lora, source, resources.close), resources
 
 
 def _check_deterministic(settings: EngineSettings, platform: Any) -> None:
