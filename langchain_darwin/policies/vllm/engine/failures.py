@@ -62,9 +62,11 @@ def memory_holders() -> str:
 
 
 def _gpu_holders() -> str:
-    """Return who holds memory of GPUs, by NVIDIA's own counts; empty without such GPUs."""
+    """Return who holds memory of GPUs, by NVIDIA's own counts; empty without GPUs."""
     from vllm.platforms import current_platform
 
+    if current_platform.is_rocm():
+        return "rocm-smi lists the processes that hold it"
     if not current_platform.is_cuda():
         return ""
     from vllm.utils.import_utils import import_pynvml
