@@ -14,7 +14,7 @@ Tool = Mapping[str, Any]
 
 
 def calls_form(tools: Sequence[Tool], written: ToolFormat, *, several: bool) -> dict[str, Any]:
-    """One call, or up to `_MOST_CALLS`, less what encloses all of them."""
+    """Return the form of one call, or of up to `_MOST_CALLS`, without the texts that enclose all of them."""
     call = {"type": "or", "elements": [call_form(tool["function"], written) for tool in tools]}
     if not several:
         return call
@@ -24,14 +24,14 @@ def calls_form(tools: Sequence[Tool], written: ToolFormat, *, several: bool) -> 
 
 
 def enclosed(calls: dict[str, Any], written: ToolFormat) -> dict[str, Any]:
-    """Calls between the texts that enclose all of them."""
+    """Return the form of calls between the texts that enclose all of them."""
     if not written.prefix:
         return calls
     return {"type": "sequence", "elements": [_text(written.prefix), calls, _text(written.suffix)]}
 
 
 def call_form(function: Mapping[str, Any], written: ToolFormat) -> dict[str, Any]:
-    """One call of a function, its arguments held to their schema."""
+    """Return the form of one call of a function, whose arguments follow their schema."""
     schema = function.get("parameters") or {"type": "object", "properties": {}}
     content = {"type": "json_schema", "json_schema": schema, "style": written.style}
     if written.reserved and "Length" not in json.dumps(schema):  # with it, xgrammar forgets minLength and maxLength

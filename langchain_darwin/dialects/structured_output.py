@@ -42,7 +42,7 @@ _ANY_OBJECT = {"type": "object", "additionalProperties": True}
 
 @dataclass(frozen=True)
 class OutputFormat:
-    """A JSON Schema that the whole answer must follow; `told` is whether it says more than "an object"."""
+    """A JSON Schema that the whole answer must follow; `told` is False if it says no more than "an object"."""
 
     schema: Mapping[str, Any]
     told: bool = True

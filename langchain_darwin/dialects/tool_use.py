@@ -1,4 +1,4 @@
-"""What a call of the model may do with tools, what its text must be, and the grammar that sees to it."""
+"""Tools and output format of one call, and the grammar that enforces them."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class ToolUse:
     Attributes:
         tools: Definitions in OpenAI's form, JSON Schema within; empty if tools must not be called.
         forced: Names of the tools of which one must be called; empty if none must.
-        strict: Whether arguments are made to follow their schema in calls that are not forced, too.
-        parallel: Whether several calls in one answer are wanted. None: as the model likes, but one if forced.
-        output: What an answer without calls must look like, or None.
+        strict: True if arguments must follow their schema also in calls that are not forced.
+        parallel: True if several calls in one answer are wanted. None leaves it to the model; a forced call is one.
+        output: Format of an answer without calls, or None.
     """
 
     tools: tuple[Tool, ...] = ()
@@ -41,11 +41,11 @@ class ToolUse:
 
     @property
     def constrained(self) -> bool:
-        """Whether a grammar is needed."""
+        """True if a grammar is needed."""
         return bool(self.forced or self.output or (self.tools and (self.strict or self.parallel is False)))
 
     def instruct(self, conversation: Conversation) -> Conversation:
-        """The conversation, with the output format told in its system turn unless a tool must be called."""
+        """Return the conversation, with the output format told in its system turn unless a tool must be called."""
         if self.output is None or self.forced:
             return conversation
         return self.output.instruct(conversation)
@@ -53,7 +53,7 @@ class ToolUse:
     def constraint(
         self, written: ToolFormat, thought: Thought | None = None, max_tokens: int = 512
     ) -> Constraint | None:
-        """The grammar of the answer, or None if it needs none.
+        """Return the grammar of the answer, or None if it needs none.
 
         Args:
             written: How the model writes calls.
@@ -86,7 +86,7 @@ class ToolUse:
         return AnswerChecks(None if self.output is None else self.output.schema, tools, must_call=bool(self.forced))
 
     def _form(self, written: ToolFormat) -> dict[str, Any]:
-        """The answer as an xgrammar structural tag."""
+        """Return the answer as an xgrammar structural tag."""
         answer = {"type": "json_schema", "json_schema": self.output.schema} if self.output else {}
         if not self.tools:
             return answer
@@ -110,7 +110,7 @@ class ToolUse:
 
 
 def tool_use(settings: Mapping[str, Any]) -> ToolUse:
-    """What the arguments `tools, tool_choice, strict, parallel_tool_calls, response_format` of a call mean.
+    """Read the arguments `tools, tool_choice, strict, parallel_tool_calls, response_format` of a call.
 
     Raises:
         InvalidRequestError: One of them is not understood, or they contradict one another.
@@ -128,7 +128,7 @@ def tool_use(settings: Mapping[str, Any]) -> ToolUse:
 
 
 def definitions(tools: Sequence[Any], *, strict: bool | None = None) -> list[dict[str, Any]]:
-    """Tools, functions, classes or schemas as definitions in OpenAI's form; of several with one name, the last.
+    """Return tools, functions, classes or schemas as definitions in OpenAI's form; of several with one name, the last.
 
     Raises:
         InvalidRequestError: One is not a tool.
@@ -150,7 +150,7 @@ def _definition(tool: Any, *, strict: bool | None) -> dict[str, Any]:
 
 
 def forced_names(choice: Any, names: Sequence[str]) -> tuple[str, ...]:
-    """Names of the tools of which one must be called by a `tool_choice`; empty if none must.
+    """Return the names of the tools of which a `tool_choice` demands one; empty if it demands none.
 
     Args:
         choice: None, False, "auto" and "none" force nothing; "any", "required" and True force one of all tools;
@@ -179,7 +179,7 @@ def forced_names(choice: Any, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _kind(choice: Any) -> str:
-    """One of "free", "none", "any", "named"."""
+    """Return "free", "none", "any" or "named"."""
     if choice is None or isinstance(choice, bool):
         return "any" if choice else "free"
     word = choice.get("type") if isinstance(choice, Mapping) and not _named(choice) else choice

@@ -210,7 +210,8 @@ class _Rewriting:
             if word in made:
                 made[word] = self._rewritten(made[word])
         if "prefixItems" in made:
-            made["prefixItems"] = [self._rewritten(each) for each in made["prefixItems"]]
+            first = made["prefixItems"][: made.get("maxItems")]  # xgrammar refuses more
+            made["prefixItems"] = [self._rewritten(each) for each in first]
         if "patternProperties" in made:
             made["patternProperties"] = {p: self._rewritten(each) for p, each in made["patternProperties"].items()}
         return made
