@@ -54,8 +54,8 @@ _leaves = st.one_of(
     st.lists(st.sampled_from(["string", "integer", "null", "boolean"]), min_size=2, max_size=3, unique=True).map(
         lambda kinds: {"type": kinds}
     ),
-    st.sampled_from(REFERENCES).map(lambda ref: {"$ref": ref}),
 )
+_references = st.sampled_from(REFERENCES).map(lambda ref: {"$ref": ref})
 
 
 @st.composite
@@ -77,7 +77,7 @@ def _arrays(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
 
 
 @st.composite
-def _joined(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
+def _joined(draw: st.DrawFn, inner: st.SearchStrategy[Any], *, refers: bool) -> dict[str, Any]:
     """Objects that say parts of what they say by `allOf`, `anyOf` or a reference beside other words."""
     parts = [draw(_objects(inner)) for _ in range(2)]
     for place, part in enumerate(parts):  # other names in each part, so that they do not contradict one another
@@ -86,14 +86,32 @@ def _joined(draw: st.DrawFn, inner: st.SearchStrategy[Any]) -> dict[str, Any]:
         part.pop("additionalProperties", None)
     one, other = parts
     forms = [{"allOf": parts}, {**one, "allOf": [other]}, {**one, "anyOf": [other, {"required": ["z"]}]}]
-    return draw(st.sampled_from([*forms, {"$ref": "#/$defs/Tree", **one}]))
+    return draw(st.sampled_from([*forms, {"$ref": "#/$defs/Tree", **one}] if refers else forms))
 
 
-def _inner(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    choices = st.lists(children, min_size=1, max_size=3).map(lambda options: {"anyOf": options})
-    return st.one_of(_objects(children), _arrays(children), choices, _joined(children))
+def _schemas(leaves: st.SearchStrategy[Any], *, refers: bool) -> st.SearchStrategy[dict[str, Any]]:
+    def inner(children: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+        choices = st.lists(children, min_size=1, max_size=3).map(lambda options: {"anyOf": options})
+        return st.one_of(_objects(children), _arrays(children), choices, _joined(children, refers=refers))
+
+    return st.recursive(leaves, inner, max_leaves=6)
 
 
-schemas: st.SearchStrategy[dict[str, Any]] = st.recursive(_leaves, _inner, max_leaves=6).map(
-    lambda schema: {**schema, "$defs": DEFINITIONS}
+schemas = _schemas(st.one_of(_leaves, _references), refers=True).map(lambda schema: {**schema, "$defs": DEFINITIONS})
+plain_schemas = _schemas(_leaves, refers=False)
+"""The same without references."""
+
+dropped_words = st.sampled_from(
+    [
+        ("uniqueItems", {"type": "array", "items": {"type": "integer"}, "uniqueItems": True}),
+        ("contains", {"type": "array", "items": {"type": "integer"}, "contains": {"const": 3}}),
+        ("not", {"type": "string", "not": {"const": "a"}}),
+        ("multipleOf", {"type": "number", "multipleOf": 0.5}),
+        ("maxLength", {"type": "string", "format": "date", "maxLength": 3}),
+        ("pattern", {"type": "string", "pattern": "^(?=a)b*$"}),
+        ("oneOf", {"oneOf": [{"type": "integer"}, {"type": "number"}]}),
+        ("dependentRequired", {"type": "object", "properties": {"a": {}}, "dependentRequired": {"a": ["b"]}}),
+        ("if", {"type": "integer", "if": {"minimum": 3}, "then": {"maximum": 5}}),
+    ]
 )
+"""Words that no grammar enforces, each with a schema that has it."""

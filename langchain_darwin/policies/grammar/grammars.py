@@ -29,6 +29,7 @@ _KEPT_GRAMMARS = 64
 _KEPT_MATCHERS = 128
 _WORD = 32  # tokens per word of a mask
 _CONTROL = re.compile(rb"[\x00-\x1f]")
+_UNWRITTEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")  # but for tabs and line breaks
 
 
 class Grammars:
@@ -60,6 +61,7 @@ class Grammars:
         added = tokenizer.added_tokens_decoder.items()
         self._special = {i: token.content for i, token in added if token.special and i < vocab_size}
         self._control = [i for i, piece in enumerate(pieces[:vocab_size]) if _CONTROL.search(piece)]
+        self._unwritten = [i for i in self._control if _UNWRITTEN.search(pieces[i])]
         eos = tokenizer.eos_token_id
         end = eos if eos in end_ids else next(iter(self.end_ids), None)
         self._completions = ShortestCompletions(pieces, end, functools.partial(self._bitmask, 1))
@@ -150,11 +152,14 @@ class Grammars:
 
         Special tokens are left out unless the grammar names them. xgrammar takes them for their spelling, but they
         would vanish from the text when it is decoded. Control characters are left out of JSON, which must escape
-        them. xgrammar allows them where a string has a `minLength` or `maxLength`.
+        them, and in a structural tag all but tabs and line breaks are. xgrammar allows them where a string has a
+        `minLength` or `maxLength`.
         """
         usable = torch.ones(-(-self.vocab_size // _WORD) * _WORD, dtype=torch.bool)
         if constraint.kind == "json_schema":  # it is one line; a tag may have lines, and text with tabs
             usable[self._control] = False
+        elif constraint.kind == "structural_tag":
+            usable[self._unwritten] = False
         for token, content in self._special.items():
             usable[token] = token in self.end_ids or content in constraint.grammar
         words = usable.view(-1, _WORD).to(torch.int64) << torch.arange(_WORD)

@@ -43,3 +43,34 @@ def test_types_are_fixed_where_nothing_is_lost():
 )
 def test_types_are_fixed_both_ways_and_within(schema, given, wanted):
     assert fix_types({"x": given}, {"properties": {"x": schema}}) == {"x": wanted}
+
+
+TREE = {
+    "$defs": {"T": {"type": "object", "properties": {"n": {"type": "integer"}, "t": {"$ref": "#/$defs/T"}}}},
+    "properties": {
+        "tree": {"$ref": "#/$defs/T", "description": "a tree"},
+        "both": {"allOf": [{"properties": {"n": {"type": "integer"}}}, {"properties": {"s": {"type": "string"}}}]},
+        "any": {"anyOf": [{"$ref": "#/$defs/T"}, {"type": "null"}]},
+        "one": {"enum": [{"x": "y"}, "c"]},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ({"tree": {"n": "1", "t": {"n": "2"}}}, {"tree": {"n": 1, "t": {"n": 2}}}),
+        ({"tree": ' {"n": "1"}\n'}, {"tree": {"n": 1}}),
+        ({"both": {"n": "1", "s": 2}}, {"both": {"n": 1, "s": "2"}}),
+        ({"any": "null"}, {"any": None}),
+        ({"one": ' {"x": "y"} '}, {"one": {"x": "y"}}),
+        ({"one": "c"}, {"one": "c"}),
+        ({"tree": '{"s": "a\tb\nc"}'}, {"tree": {"s": "a\tb\nc"}}),
+    ],
+)
+def test_references_and_parts_are_followed(given, wanted):
+    assert fix_types(given, TREE) == wanted
+
+
+def test_references_without_an_end_are_left():
+    assert fix_types({"x": "1"}, {"$defs": {"A": {"$ref": "#/$defs/A"}}, "properties": {"x": {"$ref": "#/$defs/A"}}})
