@@ -42,11 +42,11 @@ class BackgroundLoop(ProcessBound):
         self._thread.start()
 
     def is_alive(self) -> bool:
-        """Whether its thread runs; what raises `SystemExit` on the loop ends it."""
+        """Return True if its thread runs; what raises `SystemExit` on the loop ends it."""
         return self._thread.is_alive()
 
     def is_current(self) -> bool:
-        """Whether the caller runs on this loop, and would wait for itself if it waited for the loop."""
+        """Return True if the caller runs on this loop, and would wait for itself if it waited for the loop."""
         return threading.current_thread() is self._thread
 
     def run(self, work: Coroutine[Any, Any, _T]) -> Future[_T]:
@@ -98,7 +98,7 @@ def background_loop(name: str) -> BackgroundLoop:
         return loop
 
 
-class _Loops:
+class _LoopsByName:
     """The loops of one process, by name."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ class _Loops:
         self.loops: dict[str, BackgroundLoop] = {}
 
 
-_process = PerProcess(_Loops)
+_process = PerProcess(_LoopsByName)
 
 
 @atexit.register

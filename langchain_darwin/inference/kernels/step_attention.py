@@ -76,7 +76,7 @@ def _has_odd_groups(model: Any) -> bool:
 
 
 def _is_free(model: Any) -> bool:
-    """Whether the model uses torch's attention, and its code does not depend on that name."""
+    """Return True if the model uses torch's attention, and its code does not depend on that name."""
     try:
         source = inspect.getsource(sys.modules[type(model).__module__])
     except (OSError, TypeError):  # installed without its source

@@ -76,7 +76,7 @@ class DecodeLoop(ProcessBound):
 
     @property
     def waiting(self) -> int:
-        """What waits for a row now, or has not been looked at yet."""
+        """Number of requests that wait for a row, or have not been received yet."""
         return self._engine.waiting + self._inbox.qsize()
 
     def compile(self, constraint: Constraint) -> CompiledGrammar:

@@ -103,7 +103,7 @@ class TransformersPolicy:
         return self._loop.waiting if self._loop else 0
 
     def identity(self) -> Mapping[str, Any]:
-        """What tells this policy from others with different outputs."""
+        """Return what tells this policy from others with different outputs."""
         return {
             "model": self.model or HUB_ID,
             "revision": self.revision,
@@ -113,7 +113,7 @@ class TransformersPolicy:
         }
 
     def profile(self) -> Mapping[str, Any]:
-        """What is known for LangChain's `ModelProfile` without loading the model."""
+        """Return what is known for LangChain's `ModelProfile` without loading the model."""
         enforces = has_xgrammar()
         known = {"tool_choice": enforces, "structured_output": enforces}
         length = self._known_context_length()
@@ -195,7 +195,7 @@ class TransformersPolicy:
         return self._loop
 
 
-class _Loops:
+class _LoopsByModel:
     """The decoding threads of one process, by model."""
 
     def __init__(self) -> None:
@@ -203,7 +203,7 @@ class _Loops:
         self.loops: weakref.WeakKeyDictionary[LoadedModel, DecodeLoop] = weakref.WeakKeyDictionary()
 
 
-_process = PerProcess(_Loops)
+_process = PerProcess(_LoopsByModel)
 
 
 def _start_loop(loaded: LoadedModel, max_rows: int, kv_memory: float) -> DecodeLoop:
