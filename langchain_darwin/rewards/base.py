@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -138,6 +139,14 @@ class Reward:
         chosen = {key: getattr(self, key) for key in usual if getattr(self, key) != usual[key]}
         return {**identity_of(self.judge), **chosen}
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Reward:
+        """Copy the judge with its data; one that holds a lock or a connection is shared, since it serves any thread."""
+        try:
+            judge = copy.deepcopy(self.judge, memo)
+        except TypeError:
+            judge = self.judge
+        return replace(self, judge=judge)
+
     def bind(self, policy: Any) -> Reward:
         """Return the same reward, ready for a search: it knows the policy, and what it needs is loaded.
 
@@ -225,5 +234,5 @@ class Reward:
 
 
 def is_unfinished(response: AIMessage) -> bool:
-    """Whether a response is still being written: its metadata has a `finish_reason`, and that is None."""
+    """Return True if a response is still being written: its metadata has a `finish_reason`, and that is None."""
     return response.response_metadata.get("finish_reason", "") is None

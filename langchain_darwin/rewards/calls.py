@@ -21,7 +21,7 @@ _EXIT_PATIENCE = 5.0  # seconds that the interpreter waits for judges under way
 
 
 def is_async(judge: Any) -> bool:
-    """Whether calling the judge gives a coroutine: `async def`, or an object whose `__call__` is one."""
+    """Return True if calling the judge gives a coroutine: `async def`, or an object whose `__call__` is one."""
     return inspect.iscoroutinefunction(judge) or inspect.iscoroutinefunction(getattr(judge, "__call__", None))  # noqa: B004
 
 

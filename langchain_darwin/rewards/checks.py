@@ -81,7 +81,7 @@ def _single(value: Any) -> Any:
 
 
 def _shape(values: Any) -> str:
-    """What was returned, for a message: arrays by their shape, all else as it looks."""
+    """The returned value, for a message: arrays by their shape, all else as it looks."""
     shape = getattr(values, "shape", None)
     return f"{type(values).__name__} of shape {tuple(shape)}" if shape else short(values)
 

@@ -15,7 +15,7 @@ _BEGUN_NUMBER = re.compile(r"\.|[eE][+-]?")
 
 
 def may_become_json(text: str) -> bool:
-    """Whether some continuation of the text is JSON, or the text is already."""
+    """Return True if some continuation of the text is JSON, or the text is already."""
     try:
         parse_json(text)
     except json.JSONDecodeError as error:
@@ -26,7 +26,7 @@ def may_become_json(text: str) -> bool:
 
 
 def _only_cut_off(error: json.JSONDecodeError, text: str) -> bool:
-    """Whether the parser stumbled over nothing but the end of the text."""
+    """Return True if the parser stumbled over nothing but the end of the text."""
     rest = text[error.pos :]
     if error.msg.startswith("Unterminated string"):
         return True
@@ -50,7 +50,7 @@ def _refuse_constant(name: str) -> Any:
 
 
 def validator(schema: Mapping[str, Any]) -> Any:
-    """What finds violations of a JSON Schema (draft 2020-12).
+    """Return the validator that finds violations of a JSON Schema (draft 2020-12).
 
     Raises:
         ConfigurationError: The schema is not one.

@@ -100,7 +100,7 @@ class Matches(Rule):
 
     @property
     def partial(self) -> bool:  # type: ignore[override]
-        """Whether a prefix can be judged."""
+        """True if a prefix can be judged."""
         return not self.full
 
     def _score(self, response: AIMessage) -> float:
@@ -233,7 +233,7 @@ _REFUSAL = re.compile(
 
 
 def length_of(response: AIMessage, unit: Unit) -> int:
-    """How long a response is; "tokens" are those of the policy."""
+    """Return the length of a response; "tokens" are those of the policy."""
     text = response.text
     if unit == "words":
         return len(_WORD.findall(text))

@@ -57,7 +57,7 @@ class TrlJudge:
         return {"prompts": prompts, "completions": [[convert_to_openai_messages(response)] for response in responses]}
 
     def _extras(self, responses: list[AIMessage]) -> dict[str, Any]:
-        """What the trainer passes besides, to functions that name it. There is no trainer: its logs go nowhere."""
+        """The trainer's other arguments, for functions that name them. There is no trainer: its logs go nowhere."""
         extras: dict[str, Any] = {}
         if self._takes("completion_ids"):
             extras |= self._completion_ids(responses)

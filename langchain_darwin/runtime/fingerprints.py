@@ -46,7 +46,7 @@ def identity_of(thing: Any) -> dict[str, Any]:
 
 
 def _own_identity(thing: Any) -> dict[str, Any] | None:
-    """What a thing says of itself: by a method `identity`, or as a dataclass of plain fields."""
+    """The description that a thing gives of itself: by a method `identity`, or as a dataclass of plain fields."""
     if hasattr(thing, "identity"):
         return dict(thing.identity())
     if not _plain_dataclass(thing):
@@ -127,7 +127,7 @@ class _Walk:
         return (_opaque(thing), []) if parts is None else (f"{_name(type(thing))} {len(parts)}", parts)
 
     def _parts(self, thing: Any) -> list[Any] | None:
-        """What a thing is made of, or None if that cannot be told."""
+        """The parts of a thing, or None if they cannot be told."""
         if type(thing) is set or type(thing) is frozenset:
             return sorted(self.digest(item) for item in thing)
         if _is_of("numpy", thing):
@@ -177,7 +177,7 @@ def _is_of(package: str, thing: Any) -> bool:
 
 
 def _parts(thing: Any) -> list[Any] | None:
-    """What a thing is made of, or None if that cannot be told."""
+    """The parts of a thing, or None if they cannot be told."""
     if isinstance(thing, types.FunctionType):
         return _function_parts(thing)
     if isinstance(thing, types.CodeType):

@@ -68,7 +68,7 @@ class ScriptedPolicy:
         return {**facts, "length": self.length, "context_length": self.context_length}
 
     def profile(self) -> Mapping[str, Any]:
-        """What LangChain may know of it."""
+        """Return the facts that LangChain may know of it."""
         return {"max_input_tokens": self.context_length}
 
     def submit(self, jobs: Sequence[Job], on_tokens: OnTokens | None = None) -> Future[list[Growth]]:

@@ -156,7 +156,7 @@ class NotDegenerate(Rule):
 
 
 def _ends_in_a_loop(text: str) -> bool:
-    """Whether the end is one piece of up to 60 characters, four times or more and for at least 60 characters."""
+    """Return True if the end is one piece of up to 60 characters, four times or more and for at least 60 characters."""
     text = text.rstrip()
     for period in range(1, 61):
         tail = text[-max(60, 4 * period) :]

@@ -35,7 +35,7 @@ class Scale:
         return f"{self.low} to {self.high}"
 
     def holds(self, grade: float) -> bool:
-        """Whether it is on the scale."""
+        """Return True if it is on the scale."""
         return self.low <= grade <= self.high
 
     def find(self, text: str) -> re.Match[str] | None:

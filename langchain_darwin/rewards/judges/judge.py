@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -121,6 +122,7 @@ class Judge:
 
     def _prompt(self, conversation: str, answer: str) -> str:
         low, high = self.scale
+        conversation, answer = _unmarked(conversation), _unmarked(answer)
         return _PROMPT.format(criteria=self.criteria, conversation=conversation, answer=answer, low=low, high=high)
 
     def _grade(self, reply: Any) -> float:
@@ -150,6 +152,11 @@ class Judge:
         prefixes = [prompt + beginning for prompt in prompts for beginning in spellings.beginnings]
         among = spellings.next_tokens
         return policy.propose(prefixes, k=len(among), among=among), spellings
+
+
+def _unmarked(text: str) -> str:
+    """The text with the prompt's own tags written so that they neither end nor begin a part of it."""
+    return re.sub(r"<(?=\s*/?\s*(?:answer|conversation)\b)", "&lt;", text, flags=re.IGNORECASE)
 
 
 def _expectations(proposals: list[Proposal], spellings: Spellings) -> list[float]:

@@ -116,7 +116,7 @@ class Classifier:
 
     @torch.inference_mode()
     def _agrees(self) -> bool:
-        """Whether scoring in pieces gives what the model's own forward does, on a short text."""
+        """Return True if scoring in pieces gives what the model's own forward does, on a short text."""
         vocabulary = self._model.config.get_text_config().vocab_size
         text = tuple(7 * i % vocabulary for i in range(1, _PROBE_TOKENS + 1))
         slots = self._empty_slots()
@@ -132,7 +132,7 @@ class Classifier:
 
 
 def has_score_head(model: Any) -> bool:
-    """Whether it is a decoder with plain keys and values whose hidden states go through a linear head `score`."""
+    """Return True for a decoder with plain keys and values whose hidden states go through a linear head `score`."""
     base = getattr(model, "base_model", None)
     if base is None or base is model or not isinstance(getattr(model, "score", None), torch.nn.Module):
         return False

@@ -113,7 +113,7 @@ class Features:
         return total / answer.sum(dim=1, keepdim=True)
 
     def _encode(self, messages: list[BaseMessage], response: AIMessage) -> tuple[int, Ids]:
-        """Where the answer begins, and conversation and answer by the chat template.
+        """The index at which the answer begins, and conversation and answer by the chat template.
 
         The answer's turn is closed even if it is unfinished.
         """

@@ -18,7 +18,7 @@ import torch
 from langchain_core.messages import AIMessage, HumanMessage
 
 from langchain_darwin.errors import ConfigurationError, ModelNotFound, RewardError, RewardTimeoutError
-from langchain_darwin.rewards import ScoreWithParts, as_reward, is_unfinished
+from langchain_darwin.rewards import Keywords, ScoreWithParts, as_reward, is_unfinished
 
 MESSAGES = [HumanMessage("Name a colour.")]
 RESPONSES = [AIMessage("Red."), AIMessage("Ultramarine."), AIMessage("Sea green.")]
@@ -385,3 +385,27 @@ def test_a_number_computed_from_scores_has_no_parts() -> None:
 
     assert mean == 2.0
     assert ScoreWithParts(mean).parts == {}
+
+
+class Locked:
+    """A reward that holds what cannot be copied."""
+
+    name = "locked"
+
+    def __init__(self) -> None:
+        self.lock, self.words = threading.Lock(), ["sea"]
+
+    def __call__(self, messages: list[Any], responses: list[Any]) -> list[float]:
+        with self.lock:
+            return [1.0] * len(responses)
+
+
+def test_a_copy_has_its_own_data_or_shares_what_cannot_be_copied() -> None:
+    weighted = as_reward([as_reward(Locked()), (0.5, lengths)])
+    locked, plain = as_reward(Locked()), as_reward(Keywords(["sea"]))
+
+    assert copy.deepcopy(locked).judge is locked.judge
+    assert copy.deepcopy(locked).score(MESSAGES, RESPONSES) == [1.0] * 3
+    assert copy.deepcopy(weighted).score(MESSAGES, RESPONSES) == weighted.score(MESSAGES, RESPONSES)
+    assert copy.deepcopy(plain) == plain
+    assert pickle.loads(pickle.dumps(plain)) == plain
