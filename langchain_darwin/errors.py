@@ -18,10 +18,12 @@ class DarwinError(Exception):
     Attributes:
         best: The best answer found before the error, as an `AIMessage`, or None.
         trace: The records of the search until the error (JSON-able dicts), empty outside a search.
+        is_retryable: Whether the same call may succeed if it is repeated, as in LangChain's own errors.
     """
 
     best: Any = None
     trace: list[dict[str, Any]] | tuple[()] = ()
+    is_retryable: bool = False
 
 
 class ConfigurationError(DarwinError, ValueError):
@@ -47,6 +49,8 @@ class UnsupportedModelError(DarwinError, NotImplementedError):
 class PolicyError(DarwinError, lc.ModelAPIError, RuntimeError):
     """The policy failed while decoding; its cause is chained."""
 
+    is_retryable = True
+
 
 class AuthenticationError(DarwinError, lc.ModelAuthenticationError, PermissionError):
     """A server wants another key than it was sent; the message names the address and the setting."""
@@ -54,6 +58,8 @@ class AuthenticationError(DarwinError, lc.ModelAuthenticationError, PermissionEr
 
 class SearchTimeoutError(DarwinError, lc.ModelTimeoutError, TimeoutError):
     """The time ran out before a single token could be returned."""
+
+    is_retryable = True
 
 
 class SearchCancelledError(DarwinError, CancelledError):
@@ -66,6 +72,8 @@ class RewardError(DarwinError, RuntimeError):
     Attributes:
         reward: The name of the reward that failed.
     """
+
+    is_retryable = True
 
     def __init__(self, message: str, *, reward: str = "") -> None:
         super().__init__(message)

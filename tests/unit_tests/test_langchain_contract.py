@@ -649,6 +649,49 @@ class TestErrors:
         assert isinstance(raised, family)
         assert raised.is_retryable == retried
 
+    @pytest.mark.parametrize(
+        ("error", "calls"),
+        [
+            (errors.PolicyError, 3),
+            (errors.RewardError, 3),
+            (errors.RewardTimeoutError, 3),
+            (errors.SearchTimeoutError, 3),
+            (errors.InvalidRequestError, 1),
+            (errors.ConfigurationError, 1),
+            (errors.ContextOverflowError, 1),
+            (errors.SearchCancelledError, 1),
+        ],
+    )
+    async def test_langgraph_retries_what_may_pass(self, error, calls):
+        from langgraph.graph import END, START, MessagesState, StateGraph
+        from langgraph.types import RetryPolicy
+
+        def build(seen):
+            def reward(messages, responses):
+                seen.append(1)
+                raise error("why")
+
+            model = chat(reward=reward)
+            limits = {"initial_interval": 0.001, "max_interval": 0.001, "max_attempts": 3, "jitter": False}
+            policy = RetryPolicy(retry_on=lambda raised: getattr(raised, "is_retryable", False), **limits)
+            graph = StateGraph(MessagesState)
+            graph.add_node("model", lambda s: {"messages": [model.invoke(s["messages"])]}, retry_policy=policy)
+            graph.add_edge(START, "model")
+            graph.add_edge("model", END)
+            return graph.compile()
+
+        seen = []
+        with pytest.raises(error):
+            build(seen).invoke({"messages": [("user", QUESTION)]})
+        assert len(seen) == calls
+
+    def test_every_error_says_whether_it_may_pass(self):
+        kinds = [
+            kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.DarwinError)
+        ]
+        passing = {kind.__name__ for kind in kinds if kind.is_retryable}
+        assert passing == {"PolicyError", "RewardError", "RewardTimeoutError", "SearchTimeoutError"}
+
     def test_agents_retry_what_may_pass(self):
         from langchain.agents.middleware._retry import default_retry_on
 

@@ -28,18 +28,23 @@ def number(name: str, value: Any) -> float:
 
 
 def whole(name: str, value: Any) -> int:
-    """A whole number as an int; 3.0 and "3" count, 3.5 and bools do not."""
-    if _no_scalar(value):
-        _refuse(name, value, "must be a whole number")
+    """A whole number of 64 bits as an int; 3.0 and "3" count, 3.5 and bools do not."""
     try:
-        return operator.index(value)
-    except TypeError:
-        pass
-    try:
-        made = int(value) if isinstance(value, str) else float(value)
+        made = None if _no_scalar(value) else _whole(value)
     except (TypeError, ValueError, OverflowError):
-        made = math.nan
-    return int(made) if made == made // 1 else _refuse(name, value, "must be a whole number")
+        made = None
+    if made is None or not -(2**63) <= made < 2**63:  # more than what checkpoints and policies hold
+        _refuse(name, value, "must be a whole number of at most 64 bits")
+    return made
+
+
+def _whole(value: Any) -> int | None:
+    if hasattr(value, "__index__") and not isinstance(value, float):
+        return operator.index(value)
+    if isinstance(value, str):
+        return int(value)
+    made = float(value)
+    return int(made) if made.is_integer() else None
 
 
 def flag(name: str, value: Any) -> bool:
