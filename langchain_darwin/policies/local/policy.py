@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from langchain_darwin.inference.memory.rows import RowStore
     from langchain_darwin.policies.local.decode_loop import DecodeLoop
 
+_KV_MEMORY = 0.5  # share of free memory
 _LONGER = " or use a model with a longer context"
 
 
@@ -55,7 +57,7 @@ class TransformersPolicy:
         device: str = "auto",
         trust_remote_code: bool = False,
         max_rows: int = 64,
-        kv_memory: float = 0.5,
+        kv_memory: float = _KV_MEMORY,
     ) -> None:
         check_range("max_rows", max_rows, low=1)
         check_range("kv_memory", kv_memory, low=0, high=1, low_open=True)
@@ -230,6 +232,11 @@ def _memory(loaded: LoadedModel, max_rows: int, share: float) -> tuple[Callable[
     if not loaded.ragged:
         from langchain_darwin.inference.memory.row_caches import RowCaches
 
+        if share != _KV_MEMORY:
+            msg = (
+                f"kv_memory={share:g} has no effect on {loaded.name}: its state is not counted; lower max_rows instead"
+            )
+            warnings.warn(msg, stacklevel=2)
         return partial(RowCaches, loaded.model, max_rows), loaded.context_length
     from langchain_darwin.inference.memory.budget import bytes_per_token, kv_budget, longest_text
     from langchain_darwin.inference.memory.kv_slots import KVSlots

@@ -69,6 +69,11 @@ class TestLoop:
         growths = policy.submit([whole, *others]).result(60)
         assert [(len(growth.tokens), growth.finish) for growth in growths] == [(55, "length")] * 4
 
+    def test_kv_memory_warns_where_it_has_no_effect(self, tmp_path):
+        policy = TransformersPolicy(str(tiny_model("lfm2", tmp_path)), dtype="float32", device="cpu", kv_memory=0.2)
+        with pytest.warns(UserWarning, match=r"kv_memory=0\.2 has no effect on lfm2"):
+            policy.submit([Job((20,), 1, GREEDY, 0)]).result(60)
+
     def test_many_short_texts_and_a_few_long_ones_are_decoded_within_the_budget(self, tmp_path, monkeypatch):
         monkeypatch.setattr(length_classes, "_SHORTEST_CLASS", 128)
         monkeypatch.setattr("langchain_darwin.inference.memory.budget.free_bytes", lambda _: 16 << 20)
