@@ -5,23 +5,41 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from langchain_darwin.inference.memory import placement
 from langchain_darwin.inference.memory.placement import place, shared_prefixes, split_wave
 
 some = settings(max_examples=60, deadline=None)  # a busy machine is no failure
-IDS = st.lists(st.integers(1, 2), min_size=1, max_size=9).map(tuple)
+IDS = st.lists(st.integers(1, 3), min_size=1, max_size=9).map(tuple)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def ends_of_one_token():
+    """Ends as short as the texts here, of which few then stay in place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(placement, "_SHORT_END", 1)
+        yield
+
+
+@st.composite
+def branches(draw, slots):
+    """Texts that begin as a slot does and then part from it."""
+    slot = draw(slots)
+    return (*slot[: draw(st.integers(0, len(slot)))], *draw(IDS))
 
 
 @st.composite
 def memories(draw, most_slots=5):
     """Texts to place, what own and other slots hold, last uses, and how many slots are live."""
-    texts = draw(st.lists(IDS, min_size=1, max_size=4))
-    live = draw(st.integers(0, 2))
+    count, live = draw(st.integers(1, 4)), draw(st.integers(0, 2))
     spare = draw(st.integers(0, most_slots - 4))
-    own = [draw(IDS | st.just(())) for _ in range(live + len(texts) + spare)]
+    own = [draw(IDS | st.just(())) for _ in range(live + count + spare)]
     foreign = draw(st.lists(IDS, max_size=1))
+    held = [slot for slot in (*own, *foreign) if slot] or [(1,)]
+    texts = [draw(branches(st.sampled_from(held)) | IDS) for _ in range(count)]
     used = [draw(st.integers(1, 9)) if text else 0 for text in own]
     return texts, own, foreign, used, live
 
@@ -143,3 +161,12 @@ def test_texts_that_will_copy_much_from_a_sibling_wait_for_it():
     texts = [long, long.copy(), np.append(long[:20], [99] * 9).astype(np.int32), long[:5].copy()]
     assert split_wave(texts, [0, 0, 0, 0]) == ([0], [1, 2, 3])
     assert split_wave(texts, [0, 38, 10, 4]) == ([0, 1, 2, 3], [])
+
+
+def test_texts_that_begin_with_one_anothers_slots_exchange_them():
+    own = [(1, 1, 1, 1, 1, 1), (2, 2, 2, 2, 2, 2)]
+    texts = [(2, 2, 2, 9), (1, 1, 1, 9)]
+    plan = planned(texts, own, [], [1, 2], 0)
+    slots = carried_out(plan, own, [])
+    assert plan.reused == (3, 3)
+    assert [slots[seat][:3] for seat in plan.seats] == [(2, 2, 2), (1, 1, 1)]
