@@ -16,7 +16,7 @@ from langchain_core.messages import (
     ToolMessage,
 )
 
-from langchain_darwin.dialects.content_blocks import reasoning_of, text_of
+from langchain_darwin.dialects.reading.content_blocks import reasoning_of, text_of
 from langchain_darwin.errors import InvalidRequestError
 
 

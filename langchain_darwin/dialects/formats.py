@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from langchain_darwin.dialects.call_words import ARGUMENTS
+from langchain_darwin.dialects.reading.call_words import ARGUMENTS
 from langchain_darwin.runtime.thinking import MISTRAL_THINK, THINK
 
 _ASSISTANT = r"<\|im_start\|>assistant\n"

@@ -13,8 +13,8 @@ from langchain_core.messages import AIMessage, InvalidToolCall, ToolCall
 from langchain_core.messages.tool import invalid_tool_call, tool_call
 from langchain_core.utils.json import parse_partial_json
 
-from langchain_darwin.dialects.argument_types import fix_types
-from langchain_darwin.dialects.call_words import as_object, called, lenient
+from langchain_darwin.dialects.reading.argument_types import fix_types
+from langchain_darwin.dialects.reading.call_words import as_object, called, lenient
 from langchain_darwin.dialects.thinking import marks
 from langchain_darwin.errors import first_line
 from langchain_darwin.runtime.thinking import Thought

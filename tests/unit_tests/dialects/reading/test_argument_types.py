@@ -2,7 +2,7 @@
 
 import pytest
 
-from langchain_darwin.dialects.argument_types import fix_types
+from langchain_darwin.dialects.reading.argument_types import fix_types
 
 
 def test_types_are_fixed_where_nothing_is_lost():

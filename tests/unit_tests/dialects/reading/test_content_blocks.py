@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from langchain_darwin.dialects.content_blocks import reasoning_of, text_of
+from langchain_darwin.dialects.reading.content_blocks import reasoning_of, text_of
 from langchain_darwin.errors import InvalidRequestError
 
 NOTES = base64.b64encode("Notes: é".encode()).decode()
