@@ -117,7 +117,7 @@ def _strings_alone(body: list[ast.stmt]) -> Iterator[str]:
 
 def _texts(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.JoinedStr):
-        yield "".join(part.value if isinstance(part, ast.Constant) else "Value" for part in node.values)
+        yield "".join(str(part.value) if isinstance(part, ast.Constant) else "Value" for part in node.values)
     elif isinstance(node, ast.Constant) and isinstance(node.value, str):
         yield node.value
     else:

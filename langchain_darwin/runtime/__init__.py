@@ -1,6 +1,7 @@
 """Parts that know no model, no policy and no reward.
 
 Each file is independent of the others. `background_loop.py` and `forks.py` are about threads and processes,
-`http_retries.py` about servers. `prefixes.py`, `stop_strings.py` and `thinking.py` are about text.
+`http_retries.py` about servers. `prefixes.py`, `stop_strings.py`, `thinking.py` and `unicode_text.py` are
+about text.
 `fingerprints.py` identifies code and data, `ranges.py` checks settings, and `lazy_names.py` keeps imports light.
 """

@@ -1,1 +1,4 @@
-"""What others wrote, in the forms that this package works with: content blocks, words of calls, types of values."""
+"""The words of other providers and families, read in the forms of this package.
+
+`content_blocks.py` reads messages, `call_words.py` calls, and `argument_types.py` the values of their arguments.
+"""
