@@ -44,19 +44,20 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
     Key init args:
         model: Hub id or folder of a Hugging Face causal chat model, "vllm+http://host:8000/served-name" for one on a
             vLLM server, a `Policy`, or None for the embedded model.
-        reward: What a good answer is: a function `(messages, responses) -> list[float]`, a reward object, a
-            Hugging Face reward-model id, a list of rewards with weights, or "self" (the policy's own judgement;
-            weak on small models).
+        reward: The measure of a good answer. It is a function `(messages, responses) -> list[float]`, a reward
+            object, a Hugging Face reward-model id, or a list of rewards with weights. "self" is the policy's own
+            judgement, which is weak on small models.
         search: The algorithm and its settings, `Darwin()` by default; `BestOfN(n=5)`, ...
         temperature, top_p, top_k, max_tokens, min_tokens, stop: How each answer is drawn.
         seed: Same seed, same answer; None draws a new one for every call and reports it.
         response_template: How the model writes reasoning and tool calls: "hermes", "qwen_xml", "llama_json",
-            "mistral", "mistral_args", or a response template of transformers; by default found out from tokenizer
+            "mistral", "mistral_args", or a response template of transformers. By default found out from tokenizer
             and chat template.
         chat_template_kwargs: Variables of the model's chat template, such as `{"enable_thinking": False}`.
         timeout, budget_tokens: Seconds, and policy tokens, after which the best answer so far comes back.
         api_key, max_retries: Of a vLLM server that `model` names; models that run here need neither.
-        engine: "vllm" or "transformers" for a model that runs here. "auto" takes vLLM where it is installed for a GPU.
+        engine: "vllm" or "transformers" for a model that runs here. "auto" takes vLLM where it is installed for a
+            GPU.
         engine_options: Of vLLM's engine, such as `{"gpu_memory_utilization": 0.6}`; see `VLLMPolicy`.
         trace: File to which every search appends its record, as JSON lines.
         on_search_event: Called with every event of every search (`langchain_darwin.search.base`).
@@ -175,8 +176,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
 
         Args:
             tools: Tools, functions, Pydantic classes, TypedDicts or JSON Schemas with a name.
-            tool_choice: None, False or "auto" leave it to the model; "none" forbids calls; "any", "required" or True
-                make it call a tool; a name, or OpenAI's dict with one, make it call that tool. A call that must be
+            tool_choice: None, False or "auto" leave it to the model. "none" forbids calls. "any", "required" or True
+                make it call a tool. A name, or OpenAI's dict with one, make it call that tool. A call that must be
                 is enforced while decoding: its name exists and its arguments follow their schema.
             strict: Enforce the schema of arguments in calls that need not be, too.
             parallel_tool_calls: False allows one call an answer, True several. By default the model decides, but a

@@ -153,7 +153,7 @@ def _model(request: ModelRequest[Any]) -> Any:
 
 
 def _goes_on(response: ModelResponse[Any]) -> bool:
-    """Whether the agent's loop goes on after this response: it calls a tool that is not the answer's form."""
+    """Return True if the agent's loop goes on after this response: it calls a tool that is not the answer's form."""
     return response.structured_response is None and bool(_message(response).tool_calls)
 
 

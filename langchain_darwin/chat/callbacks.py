@@ -105,7 +105,7 @@ def _listeners(run: Run | None, *, blocking: bool) -> list[_Listener]:
 
 
 def _listener(handler: Any, around: Any, ident: uuid.UUID, *, blocking: bool) -> _Listener:
-    """What tells one handler, in a thread if it would block an event loop.
+    """Return the function that reports to one handler, in a thread if it would block an event loop.
 
     The threads are `run_in_executor`'s of LangChain's configs, which turns a StopIteration into a RuntimeError. Its
     callback managers do not, and nobody who awaits a future is ever told of a StopIteration.

@@ -44,7 +44,7 @@ class CancelScope:
 
     @property
     def cancelled(self) -> bool:
-        """Whether its searches have been told to end."""
+        """Return True if its searches have been told to end."""
         return self._cancelled.is_set()
 
     def __enter__(self) -> Self:

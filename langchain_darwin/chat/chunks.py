@@ -30,12 +30,12 @@ class Pieces:
     _bad: int = field(default=0, repr=False)
 
     def feed(self, text: str) -> list[ChatGenerationChunk]:
-        """What is new in a response of which `text` is certain."""
+        """Return what is new in a response of which `text` is certain."""
         reading = self.read(text, False)
         return self._new(reading.message())
 
     def rest(self, message: AIMessage) -> list[ChatGenerationChunk]:
-        """What is left of the final message."""
+        """Return what is left of the final message."""
         return self._new(message)
 
     def _new(self, message: AIMessage) -> list[ChatGenerationChunk]:

@@ -103,7 +103,7 @@ def _seed(settings: CallSettings) -> int:
 
 
 def _reader(dialect: Dialect, use: ToolUse, task: Task) -> Read:
-    """What takes the task's responses apart; ids of calls follow from seed and prompt. Stop strings heed thinking."""
+    """Return the reader of the task's responses; ids of calls follow from seed and prompt."""
     reader = dialect.reader(use.tools, blake2b(f"{task.seed} {task.prompt}".encode(), digest_size=16).digest())
     if task.sampling.stop:
         task.sampling = replace(task.sampling, thought=reader.thought)

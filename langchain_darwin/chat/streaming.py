@@ -1,7 +1,7 @@
 """The part of an answer that is certain before the search has ended.
 
 While a search runs, its answer can still be any continuation of a live beam, or a finished beam. Once no fresh
-beam can become the answer (`Grow.last_roots`), the text that all of these share is committed: it is the
+beam can become the answer (`Grow.last_roots`), the text that all of these share is committed. It is the
 beginning of the final text whatever happens. So what is streamed always equals what `invoke` returns.
 """
 

@@ -214,7 +214,7 @@ def _shipped(template: Mapping[str, Any], found: Probe | None) -> ToolFormat:
 
 
 def _opening(asked: str, begin: str) -> str:
-    """What the prompt writes of the answer itself: an opened thought."""
+    """Return what the prompt writes of the answer itself: an opened thought."""
     at = asked.rfind(begin)
     return asked[at:] if at >= 0 and not asked[at + len(begin) :].strip() else ""
 

@@ -51,17 +51,17 @@ class ToolFormat:
 
     @property
     def writable(self) -> bool:
-        """Whether it is known how to write calls, so that they can be enforced."""
+        """Return True if it is known how to write calls, so that they can be enforced."""
         return "NAME" in self.begin
 
     @property
     def trigger(self) -> str:
-        """What tells a call from prose: the beginning of all calls, as far as it has no alternative spelling."""
+        """Return what tells a call from prose: the beginning of all calls, as far as it has no alternative spelling."""
         return (self.prefix.rstrip("[ ") or self.begin.partition("NAME")[0]).partition("\n")[0]
 
     @property
     def marker(self) -> str:
-        """What a call that cannot be read begins with in text; no JSON, which a reader might mend."""
+        """Return what a call that cannot be read begins with in text; no JSON, which a reader might mend."""
         return self.trigger.partition("{")[0]
 
     def write_invalid(self, name: str | None, text: str) -> str:

@@ -54,7 +54,7 @@ class Probe:
         return to_turn_end(self.answered[self.answered.rfind(ASKED) + len(ASKED) :])
 
     def around_call(self) -> tuple[str, str] | None:
-        """What the template writes before and after the arguments of a call, `NAME` for its name; None if not JSON."""
+        """Return the text before and after the arguments of a call, `NAME` for its name; None if not JSON."""
         before, named, rest = self.call.partition(NAME)
         spelt = next((form for form in _spellings() if form in rest), "")
         if not (named and spelt):

@@ -94,7 +94,7 @@ class ResponseReader:
 
     @functools.cached_property
     def thought(self) -> Thought | None:
-        """How the response sets off its thinking; None if the template gives patterns or nothing for it."""
+        """Return how the response sets off its thinking; None if the template gives patterns or nothing for it."""
         begin, end = marks(self.template) or ("", "")
         return Thought("" if self.opening else begin, end) if end else None
 

@@ -166,7 +166,7 @@ def _written(turn: Mapping[str, Any]) -> str:
 
 
 def _refusal(turns: list[Turn], error: Exception) -> str:
-    """What a template that raised `error` is said to do."""
+    """Return what a template that raised `error` is said to do."""
     roles = ", ".join(str(turn.get("role")) for turn in turns)
     if type(error) is TemplateError:  # the template's own words
         return f"the model's chat template refuses the roles [{roles}]: {error}; change their order"

@@ -15,7 +15,7 @@ _KNOWN = ("system", "user", "assistant", "tool")
 def forms(turns: Turns) -> Iterator[Turns]:
     """Yield the conversation as it is, then ever more changed towards what strict templates take.
 
-    Text stays in its order and nothing is added: turns of one role are joined, system texts and those of unknown
+    Text stays in its order and nothing is added. Turns of one role are joined, system texts and those of unknown
     roles become a user's, an assistant's calls become turns of their own, texts become lists of one text part.
     """
     seen: list[Turns] = []

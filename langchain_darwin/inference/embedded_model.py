@@ -40,7 +40,7 @@ def resolve_model(model: str | os.PathLike[str] | None) -> str | Path:
     """Say where to load a model from.
 
     Args:
-        model: A hub id, a folder, or None for the embedded model: its hub id when it is in the local hub
+        model: A hub id, a folder, or None for the embedded model. That is its hub id when it is in the local hub
             cache already, else the copy in the wheel, else its hub id for a download.
 
     Returns:
@@ -71,7 +71,7 @@ def embedded_model_path() -> Path:
     It holds `config.json`, `generation_config.json`, `model.safetensors` and the tokenizer with its chat
     template. The weights are bfloat16, half the disk of float32. Rounding them moves the distribution of the
     next token by 6e-5 nats (mean KL divergence over 500 greedy tokens, float32 arithmetic; the likeliest
-    token is the same in 99.2 %); computing in bfloat16 moves it by 9e-4.
+    token is the same in 99.2 %). Computing in bfloat16 moves it by 9e-4.
 
     Raises:
         ModelNotFound: The wheel is not installed.
@@ -205,14 +205,14 @@ def _digest(path: Path) -> str:
 
 
 def _in_hub_cache(hub_id: str) -> bool:
-    """Whether the model's files are in the local hub cache; the network is not asked."""
+    """Return True if the model's files are in the local hub cache; the network is not asked."""
     from huggingface_hub import try_to_load_from_cache
 
     return all(isinstance(try_to_load_from_cache(hub_id, name), str) for name in HUB_FILES)
 
 
 def _offline() -> bool:
-    """Whether HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE was set when huggingface_hub was imported."""
+    """Return True if HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE was set when huggingface_hub was imported."""
     from huggingface_hub import constants
 
     return bool(constants.HF_HUB_OFFLINE)

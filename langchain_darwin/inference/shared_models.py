@@ -55,7 +55,7 @@ class _Locks(Generic[Key]):
 
 
 def _in_own_thread(load: Callable[[], Model]) -> Model:
-    """What `load` returns, called in a thread that ends with it.
+    """Return what `load` returns, called in a thread that ends with it.
 
     Every thread that computes with torch on a CPU keeps OpenMP workers of its own for as long as it lives, and where
     there are more of them in all than CPUs, each product waits for its workers to be woken. Decoding has a thread of

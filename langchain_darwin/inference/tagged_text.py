@@ -21,7 +21,7 @@ _NO_CHANCE = 24  # characters that are not in a prompt by chance
 class Tagged:
     """A conversation and its tools, each text between tags.
 
-    Not tagged is what templates leave out with good reason: reasoning of earlier turns, names of speakers, ids of
+    Text that templates leave out with good reason is not tagged: reasoning of earlier turns, names of speakers, ids of
     calls, and of tools' schemas all but names and descriptions.
 
     Attributes:

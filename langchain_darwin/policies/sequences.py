@@ -73,7 +73,7 @@ class TokenSequence:
 
     @property
     def sampling(self) -> Sampling:
-        """How its tokens are drawn."""
+        """Return how its tokens are drawn."""
         return self.job.sampling
 
     @property

@@ -46,7 +46,7 @@ may declare the attributes `name`, `partial`, `min_tokens`, `timeout` and `token
 class Reward:
     """A judge and how to ask it. Made by `as_reward`; safe to use from any thread and event loop.
 
-    A synchronous judge runs in the calling thread; with a time limit, or in an async search, it runs in a
+    A synchronous judge runs in the calling thread. With a time limit, or in an async search, it runs in a
     thread of its own that sees the caller's context variables. Such a thread cannot be stopped: past its time
     it is left behind. An `async` judge runs on the caller's event loop, or on one shared background loop in
     synchronous searches, and is cancelled when its time is up or its caller is cancelled.

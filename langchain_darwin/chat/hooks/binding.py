@@ -46,7 +46,7 @@ class BoundDarwin(RunnableBinding[LanguageModelInput, AIMessage]):  # type: igno
         return self._copy(model.configurable_fields(**kwargs), self.kwargs)
 
     def _but(self, *names: str) -> dict[str, Any]:
-        """What is bound, without the settings of these names."""
+        """Return what is bound, without the settings of these names."""
         return {name: value for name, value in self.kwargs.items() if name not in names}
 
     def _around(self, made: Any) -> BoundDarwin:

@@ -120,7 +120,7 @@ class Settings(BaseChatModel):
         return copied
 
     def __getstate__(self) -> dict[Any, Any]:
-        """What is pickled: not what can be made again of the fields."""
+        """Return what is pickled: not what can be made again of the fields."""
         state = super().__getstate__()
         return {**state, "__pydantic_private__": {**(state["__pydantic_private__"] or {}), "_kept": {}}}
 
@@ -145,7 +145,7 @@ class Settings(BaseChatModel):
         return made
 
     def _keep(self, name: str, given: Any, make: Callable[[], Any]) -> Any:
-        """What is made of a field, made once for as long as the field holds the same object."""
+        """Return what is made of a field, made once for as long as the field holds the same object."""
         kept = self._kept.get(name)
         if kept is None or kept[0] is not given:
             kept = self._kept[name] = (given, make())
@@ -171,7 +171,7 @@ class Settings(BaseChatModel):
         return known if known is not None else CallSettings.resolve(self, stop, kwargs)
 
     def _get_invocation_params(self, stop: list[str] | None = None, **kwargs: Any) -> dict[str, Any]:
-        """What traces show of a call: names and numbers, and no digests of code, which may take their time."""
+        """Return what traces show of a call: names and numbers, and no digests of code, which may take their time."""
         settings = self._settings(stop, kwargs)
         shown = {name: plain(value) for name, value in vars(settings).items() if name in CHECKS}
         return {**shown, "_type": self._llm_type, "model": settings.model_name, "reward": settings.reward.name}

@@ -39,7 +39,7 @@ def model_profile(policy: Policy) -> ModelProfile:
 
 
 def _stated(model: str, revision: str | None) -> dict[str, Any]:
-    """What a model's files say; what they do not say is left out."""
+    """Return what a model's files say; what they do not say is left out."""
     folder = model_folder(model, revision)
     if folder is None:
         return {}

@@ -45,7 +45,7 @@ def _kind(
     when_given: bool = False,
     excluded: str = "",
 ) -> dict[str, Any]:
-    """What is known of a field of `CallSettings`.
+    """Return what is known of a field of `CallSettings`.
 
     Args:
         check: Makes a value what it must be, or raises.
@@ -118,7 +118,7 @@ class CallSettings:
 
     @cached_property
     def identity(self) -> dict[str, Any]:
-        """What is asked, as JSON-able facts: two calls that could be answered differently never look the same."""
+        """Return what is asked, as JSON-able facts; calls that could be answered differently have different facts."""
         made: dict[str, Any] = {}
         for name, entry in _FIELDS.items():
             value = getattr(self, name)

@@ -67,7 +67,7 @@ def strings(name: str, value: Any) -> list[str]:
 
 
 def model(name: str, value: Any) -> Any:
-    """What names a model, or is a policy."""
+    """Return what names a model, or is a policy."""
     if isinstance(value, str | Path) and str(value):
         return value
     if not isinstance(value, type) and _offers(value, "submit") and _offers(value, "identity"):

@@ -58,7 +58,7 @@ def _text(block: Block, place: str, *, own: bool) -> str:
 
 
 def _spoken(block: Mapping[str, Any], place: str) -> str | None:
-    """What a block says in text; None if it says nothing that way."""
+    """Return what a block says in text; None if it says nothing that way."""
     kind = block.get("type")
     said = block.get("refusal" if kind == "refusal" else "text")
     if isinstance(said, Mapping):

@@ -37,7 +37,7 @@ def model_folder(model: str, revision: str | None = None) -> Path | None:
 
 
 def stated_thinking(folder: Path) -> bool | None:
-    """Whether a model's chat template has it think before it answers, or None if there is no template.
+    """Return True if the chat template has the model think before it answers; None without a template.
 
     A model thinks if its template writes `<think>` or `[THINK]`, or if its tokenizer says how its reasoning is read.
     """
@@ -62,7 +62,7 @@ def stated_context_length(folder: Path) -> int | None:
 def original_context(config: Mapping[str, Any]) -> int | None:
     """Most tokens for which a model's rotary frequencies are fixed, or None if they always are.
 
-    Frequencies that depend on the length are chosen by the longest text of a batch: beyond the original context a
+    Frequencies that depend on the length are chosen by the longest text of a batch. Beyond the original context a
     text's numbers would change with its neighbours, and with how much of it was computed at once.
     """
     rope = config.get("rope_parameters") or config.get("rope_scaling") or {}
@@ -82,7 +82,7 @@ def least_limit(*stated: float | None) -> int | None:
 
 @functools.cache
 def has_xgrammar() -> bool:
-    """Whether grammars can be enforced; nothing is imported for it."""
+    """Return True if grammars can be enforced; nothing is imported for it."""
     return importlib.util.find_spec("xgrammar") is not None
 
 

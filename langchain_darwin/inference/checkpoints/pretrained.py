@@ -46,7 +46,7 @@ class Pretrained:
     trust_remote_code: bool = False
 
     def config(self) -> Any:
-        """The configuration, after a look at the files that are on this machine already."""
+        """The configuration, after a check of the files that are on this machine already."""
         folder = model_folder(self.source, self.revision)
         if folder is not None:
             check_files(folder, self.called)
@@ -121,7 +121,7 @@ class Pretrained:
 
     @contextlib.contextmanager
     def _blame_format(self) -> Iterator[None]:
-        """What transformers raises where weights are in another format names the one that was asked for."""
+        """Name the format of the weights that was asked for, where transformers finds another."""
         try:
             yield
         except OSError as error:

@@ -1,12 +1,12 @@
 """How many threads compute a decode step on a CPU: as many as torch would take, or one, whichever is faster here.
 
 A step is hundreds of small products. Sharing each of them takes waking other threads, which with few cores costs more
-than it brings (docs/performance.md). Where other work keeps a core busy, it costs far more: each product waits for a
+than it brings (docs/performance.md). Where other work keeps a core busy, it costs far more. Each product waits for a
 thread that has been put aside, on two cores for as much as 8 ms instead of 0.1 ms. What is faster depends on the
 machine, on the number of rows, and on what else runs. So both are tried on the first steps, again when steps get
 slower, and again after a while. A trial ends at once if one of the two turns out to be hopeless.
 
-Texts do not depend on the choice, because it is made only where results are equal bit for bit: products in bfloat16,
+Texts do not depend on the choice, because it is made only where results are equal bit for bit. Products in bfloat16,
 and products of packed layers in float32, do not depend on the number of threads. Other products in float32 do, by
 rounding, and for those torch's own number stays.
 """

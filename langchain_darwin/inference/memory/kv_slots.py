@@ -2,7 +2,7 @@
 
 A *slot* holds the keys and values of one text in every layer, together with the token ids they belong to. Slots lie
 in tables by length class. Rows being decoded ("live") occupy a table's first slots, so that they are a slice of its
-tensors and nothing is gathered; all other slots remember texts of the past. Replacing a beam by another is a copy of
+tensors and nothing is gathered. All other slots remember texts of the past. Replacing a beam by another is a copy of
 one slot; going on with a beam costs nothing.
 """
 
@@ -263,7 +263,7 @@ class KVSlots:
         larger.positions = None
 
     def _ordered(self) -> _Order | None:
-        """Where the rows of each table stand in `live`; None if there is one table, in the order of `live`."""
+        """Return where the rows of each table stand in `live`; None if there is one table, in the order of `live`."""
         if all(row.table == self.live[0].table and row.slot == i for i, row in enumerate(self.live)):
             return None
         if self._order is None:

@@ -61,7 +61,7 @@ def place(
 ) -> Plan:
     """Give each text an idle slot that holds as much of its beginning as any slot does.
 
-    No plan makes fewer tokens have to be computed: text `i` reuses the most that one slot shares with it, short of
+    No plan makes fewer tokens have to be computed. Text `i` reuses the most that one slot shares with it, short of
     its last token, even where texts need one another's slots. Of idle slots, the one used longest ago is
     overwritten first, unless a text still to be placed needs it. The number of tokens copied is not minimised.
 
@@ -119,7 +119,7 @@ def _copies(
 ) -> list[tuple[int, int, int]]:
     """Give all other texts homes; copies that bring there what each shares with its best source.
 
-    A source is not overwritten before its last copy. There is always a slot that no later text needs: free slots are
+    A source is not overwritten before its last copy. There is always a slot that no later text needs. Free slots are
     at least as many as the texts without a home, and the later ones need at most one each.
     """
     sources = [int(gain.argmax()) if gain.max(initial=0) else -1 for gain in gains]

@@ -2,7 +2,7 @@
 
 Linear-attention and convolution layers keep a running state that has no columns to cut back to, so a state
 can only be continued from exactly the tokens that it has seen. Prefixes are therefore computed one by one. Steps read
-the weights once for all live rows of the same length: their caches are joined along the batch until a row comes or
+the weights once for all live rows of the same length. Their caches are joined along the batch until a row comes or
 goes. Rows of different lengths would need padding, which a running state cannot leave out, and take a pass each.
 """
 
@@ -209,7 +209,7 @@ class RowCaches:
         return torch.stack([self._states[row].logits for row in rows])
 
     def _continues_in_chunks(self) -> bool:
-        """Whether a state continued by several tokens at once is right: some models forget it then."""
+        """Return True if a state continued by several tokens at once is right: some models forget it then."""
         tokens = list(range(_PROBE_TOKENS))
         whole, parts = (_State([], self._new_cache(), torch.empty(0)) for _ in range(2))
         self._extend(whole, tokens)

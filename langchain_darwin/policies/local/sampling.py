@@ -1,6 +1,6 @@
 """Drawing the next token of many rows at once, each row from its own reproducible random stream.
 
-A draw depends on the row's logits, settings, key and position alone: not on the other rows, not on a global
+A draw depends on the row's logits, settings, key and position alone. Not on the other rows, not on a global
 generator, and not on how often something was drawn before. Generation can therefore stop and go on anywhere.
 """
 
@@ -165,7 +165,7 @@ def _draw_from_best(logits: torch.Tensor, metadata: SamplingMetadata, random: to
     """Draw among each row's top-k and, of these, top-p.
 
     Cuts are made by value, so that equal logits are kept or dropped together, and what is kept is put into
-    the vocabulary's order: how top-k orders equal logits then makes no difference.
+    the vocabulary's order. How top-k orders equal logits then makes no difference.
     """
     best, ids = logits.topk(min(metadata.candidates, logits.shape[-1]), dim=-1)
     weights = ((best - best[:, :1]) / metadata.temperatures).exp_()
@@ -209,7 +209,7 @@ def _invert(weights: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
     """Index `[B, 1]` at which the cumulative weights pass the share `random` of their sum; its weight is not 0.
 
     Sums in float32 may decrease by rounding where a device adds in blocks, so that a search for the place could end
-    beside it, at a weight of 0: a token that is forbidden. Here such places cannot be found. The total is the largest
+    beside it, at a weight of 0, a forbidden token. Here such places cannot be found. The total is the largest
     sum at a place that may be drawn, and `random` is below 1, so that there always is a place. Where sums do not
     decrease, the place is that of an exact search.
     """

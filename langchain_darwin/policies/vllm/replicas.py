@@ -45,7 +45,7 @@ class Reader(Protocol):
 class Replicas:
     """Several servers of one model. Texts of one prompt go to one of them, as long as it answers.
 
-    A new prompt goes to the server with the fewest requests; between equals, a hash of prompt and address decides, so
+    A new prompt goes to the server with the fewest requests. Between equals, a hash of prompt and address decides, so
     that other processes choose alike.
 
     Args:

@@ -19,7 +19,7 @@ def load_codec(model: str, root: str, tokenizer: str | None, revision: str | Non
     Args:
         model: The served name.
         root: What the server has loaded: a folder over there, or a hub id.
-        tokenizer: Folder or hub id to use in any case; None tries the root if there is such a folder here too, then
+        tokenizer: Folder or hub id to use in any case. None tries the root if there is such a folder here too, then
             served name and root as folders or hub ids.
         revision: Branch, tag or commit of a hub id.
 

@@ -27,7 +27,7 @@ OnError = Literal["raise", "drop"]
 class Ensemble(Composite):
     """`mean_i r_i - pessimism * std_i r_i`: a lower confidence bound over rewards of one scale; any real number.
 
-    A text that fools one reward seldom fools all: where they disagree the mean is not to be trusted (Coste et
+    A text that fools one reward seldom fools all. Where they disagree the mean is not to be trusted (Coste et
     al., arXiv 2310.02743; over-optimisation itself: Gao et al., arXiv 2210.10760). `std` is the population
     standard deviation over the members. Members of different scales must be made alike first: pass
     `Normalized` rewards, or call `calibrated`. A score's `parts` are its members' scores.

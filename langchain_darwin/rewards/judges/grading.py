@@ -41,9 +41,9 @@ class Scale:
     def find(self, text: str) -> re.Match[str] | None:
         """The grade that a reply gives: the match of its number, or None if that is not clear.
 
-        Clear is, in this order: the last number called a score, rating or grade ("Score: 7", '{"score": 7}'); the
-        last one out of the highest grade ("7/10"); the only number that there is. The scale itself ("from 1 to
-        10"), which models like to repeat, does not count, nor does thinking.
+        A clear grade is the first of these that is found. It may be the last number called a score, rating or grade
+        ("Score: 7", '{"score": 7}'). The last one out of the highest grade ("7/10"). The only number that there is.
+        The scale itself ("from 1 to 10"), which models like to repeat, does not count, nor does thinking.
         """
         text = self._blanked(text)
         number = ("(?P<grade>-?" if self.low < 0 else "(?<!-)(?P<grade>") + r"\d+(?:[.,]\d+)?)"

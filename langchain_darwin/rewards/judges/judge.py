@@ -54,7 +54,7 @@ class Judge:
 
     Chat models are asked about all answers of a batch at once. Calls are children of the search's run in traces.
 
-    Unfinished text is not judged unless asked for: a model asked for a grade takes off for what is missing, and
+    Unfinished text is not judged unless asked for. A model asked for a grade takes off for what is missing, and
     every look costs a call per beam.
 
     Attributes:

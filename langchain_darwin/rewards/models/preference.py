@@ -71,7 +71,7 @@ class PreferenceReward:
     through part of the model, of which text that was judged when it was shorter is remembered.
 
     Unfinished text is judged as if its turn ended there. A mean changes little by little as an answer grows, so the
-    score of a beginning tells much of the final one; with `pooling="last"` it tells nothing (docs/rewards.md), and a
+    score of a beginning tells much of the final one. With `pooling="last"` it tells nothing (docs/rewards.md), and a
     search that replaces beams has nothing to go by.
 
     Attributes:

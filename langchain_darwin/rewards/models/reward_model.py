@@ -22,7 +22,7 @@ class RewardModel:
     """The score that a sequence-classification model gives a conversation with an answer; any real number.
 
     What the model reads is the conversation with the answer as its last turn, by the model's own chat template,
-    end-of-turn marks included. That goes for unfinished text too: the head was trained at the end of a turn, and
+    end-of-turn marks included. That goes for unfinished text too. The head was trained at the end of a turn, and
     scores read in the middle of one are close to chance (arXiv 2604.22981), while truncated answers that are
     closed like this still rank like finished ones more often than not (arXiv 2410.20290). Judge longer pieces
     for less noise: `as_reward(RewardModel(...), min_tokens=80)`. Models without a chat template that read pairs
@@ -30,7 +30,7 @@ class RewardModel:
 
     Decoder-only models remember what they have read: of a text that has grown, or shares its beginning with
     another, only the rest is computed. Others read every text anew. The oldest messages are dropped where a
-    conversation is too long for the model; if the last message and the answer alone are, that is an error.
+    conversation is too long for the model. If the last message and the answer alone are, that is an error.
 
     The weights are loaded before the first search decodes anything. All `RewardModel`s of the same settings in the
     process share them.
