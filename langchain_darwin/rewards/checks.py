@@ -17,7 +17,7 @@ from langchain_darwin.errors import DarwinError, RewardError, RewardTimeoutError
 class ScoreWithParts(float):
     """A score that knows the scores it was made of; in all else a float.
 
-    Rewards return it. The search takes it apart: beams, events, traces and metadata hold a plain float, and the
+    Rewards return it. The search takes it apart. Beams, events, traces and metadata hold a plain float, and the
     parts beside it in a plain dict, because serializers take floats by their exact type.
 
     Attributes:

@@ -29,7 +29,7 @@ key; or None, to have words drawn. The text has a line "role: content" for each 
 class ScriptedPolicy:
     """A policy that says what `respond` says, or else draws words. It holds no state and loads nothing.
 
-    Drawn words come from a tiny language model: the likelihood of a word depends on the word before it, the
+    Drawn words come from a tiny language model. The likelihood of a word depends on the word before it, the
     draw on the key and the index of the token alone, so two short continuations equal one long one and a
     batch equals its jobs one by one. A scripted answer is followed word by word from the response's start.
 
