@@ -21,7 +21,7 @@ import types
 from collections.abc import Iterator
 from typing import Any
 
-from langchain_darwin.runtime.object_numbers import number_of
+from langchain_darwin.runtime.fingerprints.object_numbers import number_of
 
 _PLAIN = frozenset(map(id, (type(None), bool, int, float, complex, str, bytes)))  # a metaclass may compare as it likes
 _MOST_WORDS = 20_000  # of a description: about a tenth of a second
