@@ -40,13 +40,15 @@ class AsyncLLM:
         asked: The length of the prompt and the most tokens of each request.
         unfinished: Requests that were neither finished nor aborted.
         dies_after: Tokens after which the process dies; None never.
+        silently: Leave requests waiting then, as vLLM does when its process is killed.
     """
 
-    def __init__(self, *, by_position=False, dies_after=None, refuses=None):
+    def __init__(self, *, by_position=False, dies_after=None, silently=False, refuses=None):
         self.vllm_config = SimpleNamespace(
             model_config=SimpleNamespace(max_model_len=1000), use_v2_model_runner=by_position
         )
         self.by_position, self.dies_after, self.refuses = by_position, dies_after, refuses
+        self.silently = silently
         self.begun = asyncio.Event()
         self.asked, self.unfinished, self.errored, self.drawn = [], set(), False, 0
 
@@ -61,7 +63,7 @@ class AsyncLLM:
         try:
             for index in range(sampling_params.max_tokens):
                 await asyncio.sleep(0)
-                self._step()
+                await self._step()
                 made.append(self._draw(sampling_params, len(ids) if self.by_position else 0, index))
                 last = index + 1 == sampling_params.max_tokens
                 if sampling_params.output_kind == DELTA:
@@ -74,10 +76,12 @@ class AsyncLLM:
     def shutdown(self, timeout=None):
         self.errored = True
 
-    def _step(self):
+    async def _step(self):
         self.drawn += 1
         if self.errored or (self.dies_after is not None and self.drawn > self.dies_after):
             self.errored = True
+            if self.silently:
+                await asyncio.sleep(3600)
             raise EngineDeadError("EngineCore encountered an issue")
 
     def _draw(self, params, start, index):

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import threading
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -22,6 +22,7 @@ _T = TypeVar("_T")
 
 _PASSING = {"EngineDeadError", "RetryableRequestError", "GracefulHTTPError"}
 _REFUSED = {"VLLMClientError", "ValueError", "TypeError"}
+_WATCH_SECONDS = 1.0  # between two checks that the engine lives
 _request_numbers = itertools.count()
 
 
@@ -114,7 +115,7 @@ class EngineServer:
         engine = await self._running()
         self.asking += 1
         try:
-            await _stream(engine, body, take, at_once=at_once)
+            await _unless_dead(engine, _stream(engine, body, take, at_once=at_once))
         except Exception as error:
             raise self._explained(error) from error
         finally:
@@ -144,6 +145,21 @@ class EngineServer:
         if isinstance(error, BrokenAnswer):
             return error
         return PolicyError(f"{self.url} failed: {said}; {self.remedy}")
+
+
+async def _unless_dead(engine: RunningEngine, work: Coroutine[Any, Any, None]) -> None:
+    """Do the work, unless the engine dies. vLLM leaves requests waiting for ever whose engine was killed."""
+    task = asyncio.create_task(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=_WATCH_SECONDS)
+            if engine.is_dead and not task.done():
+                msg = "its process died"
+                raise BrokenAnswer(msg)
+        task.result()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def _stream(engine: RunningEngine, body: Body, take: Take, *, at_once: bool) -> None:

@@ -98,9 +98,11 @@ async def test_a_cancelled_request_is_aborted():
 
 
 @pytest.mark.parametrize("dies_after", [0, 1, 7, 8, 12, 19])
-async def test_a_dead_engine_is_started_again_and_the_text_goes_on(dies_after):
+@pytest.mark.parametrize("silently", [False, True])
+async def test_a_dead_engine_is_started_again_and_the_text_goes_on(dies_after, silently, monkeypatch):
+    monkeypatch.setattr("langchain_darwin.policies.vllm.engine.server._WATCH_SECONDS", 0.01)
     whole = await grow(EngineServer("name", Starts(AsyncLLM())))
-    starts = Starts(AsyncLLM(dies_after=dies_after), AsyncLLM())
+    starts = Starts(AsyncLLM(dies_after=dies_after, silently=silently), AsyncLLM())
     growth = await grow(EngineServer("name", starts))
     assert (growth.tokens, growth.finish) == (whole.tokens, "length")
     assert [len(starts.started), starts.closed] == [2, starts.started[:1]]
