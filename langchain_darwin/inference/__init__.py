@@ -5,5 +5,5 @@ Read `loading.py` first: it loads a chat model once per process. The folder `che
 it tries other forms of them, with `tagged_text.py` it finds text that is left out, and with `control_tokens.py` text
 stays text. `devices.py` resolves `device` and `dtype`. The folder `memory` keeps keys and values, and `kernels` makes
 steps fast.
-`shared_models.py`, `out_of_memory.py` and `dead_device.py` handle the life and the failures of loaded weights.
+`shared_models.py` keeps loaded weights, and `out_of_memory.py` recognises failed allocations.
 """

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import torch
 
 from langchain_darwin.errors import UnsupportedModelError
-from langchain_darwin.inference.dead_device import dead_device_error, is_dead_device
 from langchain_darwin.inference.memory.rows import RowStore
 from langchain_darwin.inference.out_of_memory import is_out_of_memory
 from langchain_darwin.policies.base import Codec
+from langchain_darwin.policies.local.dead_device import dead_device_error, is_dead_device
 from langchain_darwin.policies.local.live_rows import LiveRows, Request
 from langchain_darwin.policies.local.proposals import ProposalRequest, ProposedPrefix
 from langchain_darwin.policies.local.sampler import Cursor, Sampler

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from langchain_darwin.errors import PolicyError
-from langchain_darwin.inference.dead_device import dead_device_error, is_dead_device
+from langchain_darwin.policies.local.dead_device import dead_device_error, is_dead_device
 
 
 @pytest.mark.parametrize(
