@@ -78,7 +78,7 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
     Response metadata:
         `model_name`, `finish_reason` and `darwin`: the search's name, seed, reward, rounds, replacements, tokens by
         kind, judged texts and seconds, all JSON-able. `finish_reason` is "stop", "tool_calls", "length" (also for a
-        call or JSON that is valid, but had to be closed for want of tokens), or "timeout" and "budget" when a limit
+        call or JSON that is valid, but had to be closed at the token limit), or "timeout" and "budget" when a limit
         cut the search short. `usage_metadata` counts every policy token of the search.
     """
 

@@ -52,7 +52,7 @@ class SearchMiddleware(AgentMiddleware[SearchState, Any, Any]):
     """Sets the search of each model call of an agent whose model is a `ChatDarwin`.
 
     Whether a step calls a tool is known only when it is done. So while there are tools, a step is first decoded
-    with `step`, which costs one plain answer. If that calls a tool it stands, else it is dropped and the step is
+    with `step`, which costs one plain answer. If that calls a tool it is kept, else it is dropped and the step is
     searched. Dropped drafts are not streamed. With `choose` there are no drafts.
 
     The state's `darwin` lists for each model call its `purpose` ("draft", "answer" or "chosen"), whether it was

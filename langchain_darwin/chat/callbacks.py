@@ -1,6 +1,6 @@
 """Tells LangChain and LangGraph of a search under way, and gives a reward's own models their place in traces.
 
-Every event becomes a custom event named `darwin` with a small JSON-able dict: `on_custom_event` of callback
+Every event becomes a custom event named `darwin` with a small JSON-able dict. It reaches `on_custom_event` of callback
 handlers, `on_custom_event` of `astream_events`, and `{"darwin": ...}` in LangGraph's `custom` stream mode.
 """
 

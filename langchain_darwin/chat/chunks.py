@@ -20,7 +20,7 @@ _FIRST_CALL_INDEX = 1000  # of content blocks in a stream; LangChain numbers tex
 class Pieces:
     """A response in pieces for a stream: each piece of reasoning, text and calls once.
 
-    A call is handed out when it is complete, in one chunk.
+    A call is released when it is complete, in one chunk.
     """
 
     read: Read

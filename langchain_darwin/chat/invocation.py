@@ -1,4 +1,4 @@
-"""One invocation of the chat model: a prepared search, its events handed on, its outcome made a LangChain result."""
+"""One invocation of the chat model: a prepared search, its events passed on, its outcome made a LangChain result."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class CommittedText:
             self._done.pop(ident, None)
 
     def _advance(self) -> str:
-        """Commit what all candidates share. Token ids are compared, so a step costs no decoding in vain."""
+        """Commit what all candidates share. Token ids are compared, so a step costs no decoding without effect."""
         candidates = [*self._live.values(), *self._rivals()]
         shared = shared_length(*(beam.tokens for beam in candidates))
         if shared <= self._shared:

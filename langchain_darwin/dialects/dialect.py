@@ -36,7 +36,7 @@ class Dialect:
         native: Whether its chat template writes tools, calls and results itself.
         opening: What its template writes of the answer itself, such as "<think>".
         thought: How it thinks before it answers, or None if it does not.
-        reasons: Whether answers may hold reasoning to be told from the text.
+        reasons: Whether answers may hold reasoning to be separated from the text.
         short_ids: Whether its template takes only ids of nine letters and digits.
         marked: Whether calls or reasoning are set off by special tokens, which other text is read without.
         template_kwargs: Variables of the chat template that all of this holds for.

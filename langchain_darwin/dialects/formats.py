@@ -30,11 +30,11 @@ class ToolFormat:
     Attributes:
         name: The family, or where the format comes from.
         template: A `response_template` of transformers.
-        begin: What stands before the arguments, `NAME` in place of the tool's name.
-        end: What stands after the arguments.
-        prefix: What stands before the first call.
-        separator: What stands between calls.
-        suffix: What stands after the last call.
+        begin: Text before the arguments, `NAME` in place of the tool's name.
+        end: Text after the arguments.
+        prefix: Text before the first call.
+        separator: Text between calls.
+        suffix: Text after the last call.
         reserved: What strings in arguments must not hold, since the reader would take it for the end of the call.
         style: How the arguments are written: "json", or xgrammar's name of another style.
     """

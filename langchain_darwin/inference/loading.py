@@ -62,7 +62,7 @@ def load_model(
     device: str | torch.device = "auto",
     trust_remote_code: bool = False,
 ) -> LoadedModel:
-    """The model, loaded or shared with whoever in this process holds the same one.
+    """The model, loaded or shared with others in this process that hold the same one.
 
     Args:
         model: Folder or hub id. Weights are read from safetensors files only.

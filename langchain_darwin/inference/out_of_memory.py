@@ -1,4 +1,4 @@
-"""Failed allocations told from other failures.
+"""Failed allocations distinguished from other failures.
 
 torch raises `OutOfMemoryError` from its own allocators only. Libraries beneath it report the same by the text of a
 `RuntimeError`: the CUDA and HIP runtimes, cuBLAS and its siblings, Apple's Metal, and the CPU's allocator.

@@ -28,7 +28,7 @@ class SharedModels(Generic[Key, Model]):
         self._latest: Model | None = None
 
     def get(self, key: Key, load: Callable[[], Model]) -> Model:
-        """The model of that key, loaded if it is not there; whoever asks meanwhile waits for it."""
+        """The model of that key, loaded if it is not there; a caller that asks meanwhile waits for it."""
         locks = self._locks.get()
         with locks.all:
             loading = locks.loading.setdefault(key, threading.Lock())
@@ -57,7 +57,7 @@ class _Locks(Generic[Key]):
 def _in_own_thread(load: Callable[[], Model]) -> Model:
     """Return what `load` returns, called in a thread that ends with it.
 
-    Every thread that computes with torch on a CPU keeps OpenMP workers of its own for as long as it lives, and where
+    Every thread that computes with torch on a CPU keeps OpenMP workers of its own for as long as it lives. Where
     there are more of them in all than CPUs, each product waits for its workers to be woken. Decoding has a thread of
     its own; the loading thread's workers must not outlive the loading.
     """

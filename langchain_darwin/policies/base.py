@@ -87,7 +87,7 @@ class Job:
         tokens: Most tokens to add now, or None for no limit but the sampling's and the context's.
         sampling: How tokens are drawn.
         key: 64-bit key of the text's random stream. The draw for a token depends on the key and on the token's
-            index in the text alone, so two short continuations equal one long one.
+            index in the text alone. So two short continuations equal one long one.
         deadline: `time.monotonic()` at which to return what there is, with finish "timeout"; or None.
     """
 

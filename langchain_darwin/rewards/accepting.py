@@ -39,7 +39,7 @@ def as_reward(
 ) -> Reward:
     """Make a reward of anything that is accepted as one, and set how it is asked.
 
-    Accepted, and told apart by type alone, never by the names of parameters:
+    Accepted, and distinguished by type alone, never by the names of parameters:
 
     - a callable `(messages, responses) -> list of numbers`, plain or `async`;
     - a function of one response, decorated with `@per_response`;
@@ -124,7 +124,7 @@ def trl_reward(function: Callable[..., Any], /, *, conversational: bool = True, 
 
 
 def _judge(thing: Any) -> JudgeFunction:
-    """The callable that stands for `thing`."""
+    """The callable that represents `thing`."""
     from langchain_core.runnables import Runnable
 
     from langchain_darwin.rewards.composed.weighted_sum import WeightedSum

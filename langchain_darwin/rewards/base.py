@@ -37,7 +37,7 @@ may declare the attributes `name`, `partial`, `min_tokens`, `timeout` and `token
 
 - `acall(messages, responses)`, a coroutine that is awaited in async searches instead of `__call__`;
 - `identity()`, JSON-able facts that tell it from any other with different numbers;
-- `bind(policy)`, the same reward with the policy of the search at hand. It is called before anything is decoded, so
+- `bind(policy)`, the same reward with the policy of the running search. It is called before anything is decoded, so
   what must be loaded is best loaded here.
 """
 
@@ -49,7 +49,7 @@ class Reward:
     A synchronous judge runs in the calling thread. With a time limit, or in an async search, it runs in a
     thread of its own that sees the caller's context variables. Such a thread cannot be stopped: past its time
     it is left behind. An `async` judge runs on the caller's event loop, or on one shared background loop in
-    synchronous searches, and is cancelled when its time is up or its caller is cancelled.
+    synchronous searches. It is cancelled when its time is up or its caller is cancelled.
 
     Attributes:
         judge: The callable that knows the scores.

@@ -43,7 +43,7 @@ class _Raised:
 
 
 async def _carrying(work: Coroutine[Any, Any, Any]) -> Any:
-    """Await it; `SystemExit` and its like would end the loop, and whoever waits for it would wait for ever."""
+    """Await it; `SystemExit` and its like would end the loop, and its waiting caller would wait for ever."""
     try:
         return await work
     except (KeyboardInterrupt, SystemExit) as error:

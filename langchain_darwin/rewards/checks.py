@@ -17,8 +17,8 @@ from langchain_darwin.errors import DarwinError, RewardError, RewardTimeoutError
 class ScoreWithParts(float):
     """A score that knows the scores it was made of; in all else a float.
 
-    Rewards return it. The search takes it apart. Beams, events, traces and metadata hold a plain float, and the
-    parts beside it in a plain dict, because serializers take floats by their exact type.
+    Rewards return it. The search takes it apart. Beams, events, traces and metadata hold a plain float, with the
+    parts in a plain dict, because serializers take floats by their exact type.
 
     Attributes:
         parts: Name to score, unweighted, in order; empty in a number computed from scores.

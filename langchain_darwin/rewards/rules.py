@@ -1,7 +1,7 @@
 """Rewards that follow a rule and need no model: frozen dataclasses, instant, the same every time.
 
 Each says what it gives to text that is still being written. A search compares such text with other unfinished
-text of about the same length, so a rule must be fair among prefixes, not between them and finished answers.
+text of about the same length. So a rule must be fair among prefixes, not between them and finished answers.
 """
 
 from __future__ import annotations
@@ -201,9 +201,8 @@ class RepetitionPenalty(Rule):
 class NoRefusal(Rule):
     """0 for an answer that begins with a refusal in English, else 1.
 
-    Looks for set phrases ("I cannot", "I'm sorry, but", "As an AI") in the first 150 characters, like the
-    keyword list of Zou et al., arXiv 2307.15043. Refusals come early, so unfinished text is judged the
-    same way.
+    Looks for set phrases ("I cannot", "I'm sorry, but", "As an AI") in the first 150 characters. Compare the keyword
+    list of Zou et al., arXiv 2307.15043. Refusals come early, so unfinished text is judged the same way.
     """
 
     def _score(self, response: AIMessage) -> float:

@@ -24,7 +24,7 @@ def content(message: BaseMessage) -> str:
 
 
 def transcript(messages: Sequence[BaseMessage]) -> str:
-    """The conversation as text, each message under its role; a single message stands alone."""
+    """The conversation as text, each message under its role; a single message is alone."""
     spoken = turns(messages)
     if len(spoken) == 1:
         return spoken[0]["content"]

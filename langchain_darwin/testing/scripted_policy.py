@@ -29,9 +29,9 @@ key; or None, to have words drawn. The text has a line "role: content" for each 
 class ScriptedPolicy:
     """A policy that says what `respond` says, or else draws words. It holds no state and loads nothing.
 
-    Drawn words come from a tiny language model. The likelihood of a word depends on the word before it, the
-    draw on the key and the index of the token alone, so two short continuations equal one long one and a
-    batch equals its jobs one by one. A scripted answer is followed word by word from the response's start.
+    Drawn words come from a tiny language model. The likelihood of a word depends on the word before it, the draw on
+    the key and the index of the token alone. So two short continuations equal one long one and a batch equals its
+    jobs one by one. A scripted answer is followed word by word from the response's start.
 
     `temperature`, `top_k`, `max_tokens`, `min_tokens` and `stop` are honoured, `top_p` and `constraint` not.
 
@@ -62,7 +62,7 @@ class ScriptedPolicy:
             raise ConfigurationError(msg)
 
     def identity(self) -> Mapping[str, Any]:
-        """The fields; a script is told from others by its code and what it refers to."""
+        """The fields; a script is identified by its code and what it refers to."""
         script = self.respond and digest(self.respond)
         facts = {"policy": "scripted", "model": self.name, "respond": script, "words": list(self.words)}
         return {**facts, "length": self.length, "context_length": self.context_length}
@@ -160,7 +160,7 @@ class _Row:
         return len(self.tokens) - len(self.job.prefix)
 
     def step(self, policy: ScriptedPolicy) -> list[int]:
-        """Draw one token, or stop for want of time."""
+        """Draw one token, or stop because there is no time left."""
         if self.job.deadline is not None and time.monotonic() >= self.job.deadline:
             return self._end("timeout")
         logits = policy.logits(self.tokens, self.job.start, self.script)

@@ -23,13 +23,35 @@ LONGEST = 25
 WELL_BELOW = 20
 
 # Still to be rewritten; entries only ever leave this set.
-UNFINISHED_ROOMS = {
-    "chat", "dialects", "inference", "policies", "rewards", "runtime", "testing", "chat_models.py", "middleware.py",
-}  # fmt: skip
+UNFINISHED = {
+    "chat_models.py",
+    "dialects/structured_output.py",
+    "inference/chat_forms.py",
+    "inference/checkpoints/pretrained.py",
+    "inference/embedded_model.py",
+    "inference/kernels/packed_linear.py",
+    "inference/kernels/step_attention.py",
+    "inference/loading.py",
+    "inference/memory/rows.py",
+    "inference/tagged_text.py",
+    "policies/by_name.py",
+    "policies/grammar/grammars.py",
+    "policies/local/sampling.py",
+    "policies/local/scheduler.py",
+    "policies/vllm/drafting.py",
+    "policies/vllm/policy.py",
+    "policies/vllm/requests.py",
+    "rewards/accepting.py",
+    "rewards/composed/constraints.py",
+    "rewards/composed/guards.py",
+    "rewards/composed/normalized.py",
+    "rewards/models/preference.py",
+    "rewards/remote/endpoints.py",
+}
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
 MODULES = [
-    module for module in sorted(PACKAGE.rglob("*.py")) if module.relative_to(PACKAGE).parts[0] not in UNFINISHED_ROOMS
+    module for module in sorted(PACKAGE.rglob("*.py")) if module.relative_to(PACKAGE).as_posix() not in UNFINISHED
 ]
 
 

@@ -1,4 +1,4 @@
-"""Many inputs at once, each in a thread or task of its own that waits; whoever leaves early takes all along."""
+"""Many inputs at once, each in a thread or task of its own that waits; leaving early ends all."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class BatchedAtOnce(BaseChatModel):
-    """A chat model whose batches run all at once; whoever leaves one early ends all of it."""
+    """A chat model whose batches run all at once; leaving one early ends all of it."""
 
     def batch(
         self, inputs: list[Any], config: Configs = None, *, return_exceptions: bool = False, **kwargs: Any
@@ -73,8 +73,8 @@ def answers_as_completed(
 ) -> Iterator[tuple[int, _T | Exception]]:
     """Index and answer of each input, as soon as it is there.
 
-    When one raises, or the iterator is closed, or the thread that waits is interrupted, then the searches of the
-    others are cancelled, and those that have not begun do not begin.
+    When one raises, or the iterator is closed, or the thread that waits is interrupted, the searches of the others
+    are cancelled. Those that have not begun do not begin.
 
     Args:
         invoke: Answers one input.

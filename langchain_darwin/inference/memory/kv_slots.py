@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class _Order:
-    """Where the live rows of several tables stand in `live`.
+    """The places in `live` of the live rows of several tables.
 
     Attributes:
         rows: Numbers of each table's rows in `live`, by slot.
@@ -263,7 +263,7 @@ class KVSlots:
         larger.positions = None
 
     def _ordered(self) -> _Order | None:
-        """Return where the rows of each table stand in `live`; None if there is one table, in the order of `live`."""
+        """Return the places in `live` of the rows of each table; None if there is one table, in the order of `live`."""
         if all(row.table == self.live[0].table and row.slot == i for i, row in enumerate(self.live)):
             return None
         if self._order is None:

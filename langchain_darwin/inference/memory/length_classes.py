@@ -1,7 +1,7 @@
 """Slots by length class, within a budget: a long text makes no other text's slot longer.
 
 Texts of up to 1024 tokens share a table, then those of up to 4096, and so on. Before a table outgrows the budget,
-texts that are only remembered are forgotten, and memory that has not been used for a while is given back.
+texts that are only remembered are forgotten. Memory that has not been used for a while is given back.
 """
 
 from __future__ import annotations

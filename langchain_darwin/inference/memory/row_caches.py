@@ -1,6 +1,6 @@
 """Memory of computed prefixes for models whose state cannot be cut or shared between rows: one cache a row.
 
-Linear-attention and convolution layers keep a running state that has no columns to cut back to, so a state
+Linear-attention and convolution layers keep a running state that has no columns to cut back to. So a state
 can only be continued from exactly the tokens that it has seen. Prefixes are therefore computed one by one. Steps read
 the weights once for all live rows of the same length. Their caches are joined along the batch until a row comes or
 goes. Rows of different lengths would need padding, which a running state cannot leave out, and take a pass each.

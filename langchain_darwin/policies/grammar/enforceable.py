@@ -1,6 +1,6 @@
 """JSON Schemas in the words that xgrammar enforces, and the words that it does not.
 
-xgrammar drops some words without an error, and others where they stand beside a reference or a choice. What can be
+xgrammar drops some words without an error, and others where they are beside a reference or a choice. What can be
 said in the words that it enforces is rewritten; the other words are named.
 """
 

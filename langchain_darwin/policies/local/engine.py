@@ -124,7 +124,7 @@ class Engine:
         self._scheduler.drop(lambda request: request.gone)
 
     def _admit(self) -> None:
-        """Open rows for what waits, as far as rows are free and live texts need not stand still for long."""
+        """Open rows for what waits, as far as rows are free and live texts need not wait still for long."""
         admission = self._scheduler.admit(self._rows.free(self._scheduler.waiting), len(self._rows))
         if admission.whole:
             self._open(admission.whole)
@@ -165,7 +165,7 @@ class Engine:
     # ---- deliver
 
     def _deliver(self, requests: Sequence[Request], cursor: Cursor, logits: torch.Tensor) -> None:
-        """Draw the next token of each request, and hand out what came of it."""
+        """Draw the next token of each request, and deliver the results."""
         tokens, logprobs = cursor.draw(logits, self._allowed(requests))
         ended = []
         for i, request in enumerate(requests):

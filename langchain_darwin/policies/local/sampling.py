@@ -208,7 +208,7 @@ def _total(logits: torch.Tensor, best: torch.Tensor, metadata: SamplingMetadata)
 def _invert(weights: torch.Tensor, random: torch.Tensor) -> torch.Tensor:
     """Index `[B, 1]` at which the cumulative weights pass the share `random` of their sum; its weight is not 0.
 
-    Sums in float32 may decrease by rounding where a device adds in blocks, so that a search for the place could end
+    Sums in float32 may decrease by rounding where a device adds in blocks. Then a search for the place could end
     beside it, at a weight of 0, a forbidden token. Here such places cannot be found. The total is the largest
     sum at a place that may be drawn, and `random` is below 1, so that there always is a place. Where sums do not
     decrease, the place is that of an exact search.

@@ -33,7 +33,7 @@ class Backend(Protocol):
         ...
 
     async def complete(self, body: Body, take: Take, *, at_once: bool) -> None:
-        """Ask for a completion and hand on its pieces; with `at_once` as they come, else once it is whole."""
+        """Ask for a completion and pass its pieces on; with `at_once` as they come, else once it is whole."""
         ...
 
     async def aclose(self) -> None:

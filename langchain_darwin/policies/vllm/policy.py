@@ -36,7 +36,7 @@ class VLLMPolicy:
 
     Token ids go out and come back; chat template and tokenizer are applied here. vLLM's automatic prefix caching
     remembers prefixes. The texts themselves are kept here. So a server or engine that is started again loses nothing
-    but time, and any server of the same model can go on with a text.
+    but time. Any server of the same model can go on with a text.
 
     **Servers.** Requests that find no server, break off, or are answered with garbage, 408, 425, 429 or 5xx are
     repeated. The waits are random and growing, and not shorter than `Retry-After`. Needs httpx:

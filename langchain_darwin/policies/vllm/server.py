@@ -1,4 +1,4 @@
-"""One vLLM server over HTTP: asked once, with what it answers checked and handed on piece by piece."""
+"""One vLLM server over HTTP: asked once, with what it answers checked and passed on piece by piece."""
 
 from __future__ import annotations
 
@@ -91,12 +91,12 @@ class Server:
             raise BrokenAnswer(msg) from error
 
     async def complete(self, body: Body, take: Take, *, at_once: bool) -> None:
-        """Post a request for a completion and hand on what comes.
+        """Post a request for a completion and pass on what comes.
 
         Args:
             body: The request.
             take: Gets the pieces, in order.
-            at_once: Hand on each piece as it comes, not only once the answer is known to be whole.
+            at_once: Pass on each piece as it comes, not only once the answer is known to be whole.
 
         Raises:
             Refusal: It answered with an error.

@@ -79,7 +79,7 @@ class Veto(MadeOfRewards):
         return bound
 
     def _judged_by(self, check: Reward, responses: Sequence[AIMessage]) -> list[AIMessage]:
-        """The responses that a constraint may judge as they stand."""
+        """The responses that a constraint may judge as they are."""
         return [response for response in responses if _may_judge(check, response)]
 
     def _parts(
@@ -138,7 +138,7 @@ class Lexicographic(Composite):
     Attributes:
         rewards: The first first.
         tolerance: Step of each reward but the last.
-        bounds: Lowest and highest score that is told apart, of each reward.
+        bounds: Lowest and highest score that is distinguished, of each reward.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class LengthCorrected(Composite):
-    """`r(x, y) - slope * length(y)`: the reward without what it pays for mere length; any real number.
+    """`r(x, y) - slope * length(y)`: the reward without its share for mere length; any real number.
 
     Much of what reward models learn is that longer is better (Singhal et al., arXiv 2310.03716). A straight
     line is the simplest correction, and the only one that treats texts of all lengths alike. Unfinished texts
@@ -78,7 +78,7 @@ class LogprobFloor(Composite):
     """`r(x, y) - weight * max(0, floor - l(y))`, l the mean log-probability of the answer's tokens; at most r.
 
     An answer that the policy itself finds absurd, and the reward likes, has most likely fooled the reward. This
-    takes off reward where the mean falls below `floor`, and leaves ordinary answers alone; regularised
+    takes off reward where the mean falls below `floor`, and leaves ordinary answers alone. Regularised
     Best-of-N of Jinnai et al. (arXiv 2404.01054) keeps the choice near the policy for the same reason. The
     log-probabilities are those that the policy drew with (temperature 1, natural log): the search notes their
     sum as `response_metadata["logprob"]`, so this costs nothing. Unfinished text is judged the same way.

@@ -91,7 +91,7 @@ def grade_in(match: re.Match[str]) -> float:
 class Spellings:
     """The grades of a scale as token ids of a policy, and how likely each is as its next text.
 
-    A grade may be several tokens (many tokenizers have one per digit), so the policy is asked for the next token
+    A grade may be several tokens (many tokenizers have one per digit). So the policy is asked for the next token
     after every beginning of a grade. "1" counts only as far as it is not the beginning of "10".
 
     Attributes:

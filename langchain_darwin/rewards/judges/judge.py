@@ -46,11 +46,11 @@ class Judge:
     """The grade that a language model gives an answer; in [`scale[0]`, `scale[1]`].
 
     Where the model gives its probabilities, the score is the expected grade, `sum_s s p(s) / sum_s p(s)` over the
-    grades s, as in G-Eval (Liu et al., arXiv 2303.16634): it tells answers apart that would get the same whole
-    number, and has no luck of the draw in it. A policy ("self", or one of its own) always does; it costs one
-    prefill of conversation and answer. A LangChain chat model does if it returns `response_metadata["logprobs"]`
-    as OpenAI's API does: pass `model.bind(logprobs=True, top_logprobs=20)`. Otherwise the score is the number in
-    its reply; give it temperature 0. A reply without a clear number is an error that shows it, never a grade.
+    grades s, as in G-Eval (Liu et al., arXiv 2303.16634). It distinguishes answers that would get the same whole
+    number, and is free of the luck of a draw. A policy ("self", or one of its own) always does; it costs one prefill
+    of conversation and answer. A LangChain chat model does if it returns `response_metadata["logprobs"]` as OpenAI's
+    API does: pass `model.bind(logprobs=True, top_logprobs=20)`. Otherwise the score is the number in its reply; give
+    it temperature 0. A reply without a clear number is an error that shows it, never a grade.
 
     Chat models are asked about all answers of a batch at once. Calls are children of the search's run in traces.
 

@@ -35,9 +35,9 @@ Pooling: TypeAlias = Literal["mean", "last"]
 class Features:
     """Hidden states after one layer of a frozen model, pooled over an answer's turn. Safe in any thread.
 
-    Of a text that has grown, or shares its beginning with another, only the rest is computed, unless the model
-    has layers without plain keys and values. Layers above the one that is read are not computed at all. The
-    weights are those of a policy with the same settings, if there is one in the process.
+    Of a text that has grown, or shares its beginning with another, only the rest is computed. That does not hold if
+    the model has layers without plain keys and values. Layers above the one that is read are not computed at all.
+    The weights are those of a policy with the same settings, if there is one in the process.
 
     Attributes:
         layer: How many layers the text goes through.
@@ -93,8 +93,8 @@ class Features:
     def _forward(self, inputs: Inputs, cache: Cache) -> torch.Tensor:
         """Features of each row, at its last token or of all from there back to the answer's first.
 
-        For the mean, the hidden states are kept in the cache as the keys of one layer more, so that those of text
-        that is not computed again are at hand.
+        For the mean, the hidden states are kept in the cache as the keys of one layer more. So those of text that is
+        not computed again are available.
         """
         hidden: torch.Tensor = self._model(
             input_ids=inputs.ids,

@@ -66,7 +66,7 @@ class Backbone:
 class PreferenceReward:
     """`w . h(x, y)`, h the mean hidden state of the answer; any real number, about 0 on average.
 
-    Differences are log-odds: of two answers to one question, the one that scores d higher is preferred with
+    Differences are log-odds. Of two answers to one question, the one that scores d higher is preferred with
     probability `1 / (1 + exp(-d))`, as far as the pairs it was fitted to go. It costs one prefill of the answer
     through part of the model, of which text that was judged when it was shorter is remembered.
 

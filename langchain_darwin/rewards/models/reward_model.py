@@ -23,7 +23,7 @@ class RewardModel:
 
     What the model reads is the conversation with the answer as its last turn, by the model's own chat template,
     end-of-turn marks included. That goes for unfinished text too. The head was trained at the end of a turn, and
-    scores read in the middle of one are close to chance (arXiv 2604.22981), while truncated answers that are
+    scores read in the middle of one are close to chance (arXiv 2604.22981). Truncated answers that are
     closed like this still rank like finished ones more often than not (arXiv 2410.20290). Judge longer pieces
     for less noise: `as_reward(RewardModel(...), min_tokens=80)`. Models without a chat template that read pairs
     of texts (BERT and its like) get the conversation and the answer as a pair.

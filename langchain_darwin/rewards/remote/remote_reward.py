@@ -33,9 +33,9 @@ class RemoteReward:
         RemoteReward("http://localhost:8000", Classify("my-reward-model"))
 
     A request that finds no connection, times out, breaks off, or is answered with 408, 425, 429, 5xx or what is not
-    JSON is repeated after a random, growing wait, and not before the server's `Retry-After`. Everything else is an
-    error at once: it names the address, the status and what the server said. At most `concurrency` requests are under
-    way at a time, in all searches of an event loop together (and in all synchronous ones), so that a hundred searches
+    JSON is repeated. It waits a random, growing time, and not less than the server's `Retry-After`. Everything else
+    is an error at once: it names the address, the status and what the server said. At most `concurrency` requests
+    run at a time, in all searches of an event loop together (and in all synchronous ones). So a hundred searches
     queue here and not in the server. Needs httpx: `pip install 'langchain-darwin[vllm]'`.
 
     Whether unfinished text may be judged depends on the model behind the address, so it is not unless asked for.

@@ -1,7 +1,7 @@
 """What tells one reward from another: a short description and a digest of code and data.
 
 Two rewards that could give different numbers must never look the same to a cache. What cannot be described (an open
-file, a tensor, a lock), or what is too large to be, therefore matches nothing but itself, in this process alone. A
+file, a tensor, a lock), or is too large, matches nothing but itself, in this process alone. A
 description is an aid of the cache: it takes a fraction of a second at most, and raises nothing.
 """
 
@@ -135,7 +135,7 @@ class _Walk:
         return None if _is_of("torch", thing) else _parts(thing)
 
     def _array_parts(self, array: Any) -> list[Any] | None:
-        """Kind, shape and bytes of a NumPy array or scalar; those of objects are told apart by themselves."""
+        """Kind, shape and bytes of a NumPy array or scalar; those of objects are distinguished by themselves."""
         if not hasattr(array, "tobytes") or array.dtype.hasobject:
             return None
         self._spend(array.nbytes // 4_000)

@@ -1,4 +1,4 @@
-"""Numbers for objects that nothing else tells apart."""
+"""Numbers for objects that nothing else distinguishes."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def search(reward: Any, **sampling: Any) -> Iterator[Event]:
 
 
 class Delegating:
-    """A judge that stands before a reward."""
+    """A judge in front of a reward."""
 
     def __init__(self, reward: Reward) -> None:
         self.reward = reward

@@ -106,7 +106,7 @@ class EngineServer:
         return [{"id": self.name, **engine.facts}]
 
     async def complete(self, body: Body, take: Take, *, at_once: bool) -> None:
-        """Ask for a completion and hand on its pieces; see `Backend.complete`.
+        """Ask for a completion and pass its pieces on; see `Backend.complete`.
 
         Raises:
             BrokenAnswer: The engine died, or cannot take the request now.
