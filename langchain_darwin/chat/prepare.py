@@ -23,7 +23,7 @@ from langchain_darwin.errors import ContextOverflowError
 from langchain_darwin.policies.base import Constraint, Policy, Sampling
 from langchain_darwin.rewards.composed.valid_first import ValidFirst
 from langchain_darwin.runtime.ranges import check_range
-from langchain_darwin.runtime.unicode_text import well_formed_messages
+from langchain_darwin.runtime.text.unicode_text import well_formed_messages
 from langchain_darwin.search.base import Beam, Task
 from langchain_darwin.search.driver.runner import Budget, Runner
 

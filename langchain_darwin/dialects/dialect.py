@@ -24,7 +24,7 @@ from langchain_darwin.dialects.thinking import Thought, marks, thought_of
 from langchain_darwin.errors import ConfigurationError, InvalidRequestError
 from langchain_darwin.inference.chat_codec import check_template_kwargs, continues
 from langchain_darwin.policies.base import Codec, Conversation
-from langchain_darwin.runtime.thinking import THINK
+from langchain_darwin.runtime.text.thinking import THINK
 
 
 @dataclass(frozen=True)

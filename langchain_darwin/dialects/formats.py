@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from langchain_darwin.dialects.reading.call_words import ARGUMENTS
-from langchain_darwin.runtime.thinking import MISTRAL_THINK, THINK
+from langchain_darwin.runtime.text.thinking import MISTRAL_THINK, THINK
 
 _ASSISTANT = r"<\|im_start\|>assistant\n"
 _THINKING = dict(zip(("open", "close"), THINK, strict=True)) | {"content": "text"}

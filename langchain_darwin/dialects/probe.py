@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from langchain_darwin.inference.chat_forms import in_parts
+from langchain_darwin.inference.prompts.chat_forms import in_parts
 
 ASKED, NAME, RESULT = "hello", "probe_tool", "probe_result"
 ARGUMENTS = {"probe_key": "value"}

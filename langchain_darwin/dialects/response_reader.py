@@ -17,7 +17,7 @@ from langchain_darwin.dialects.reading.argument_types import fix_types
 from langchain_darwin.dialects.reading.call_words import as_object, called, lenient
 from langchain_darwin.dialects.thinking import marks
 from langchain_darwin.errors import first_line
-from langchain_darwin.runtime.thinking import Thought
+from langchain_darwin.runtime.text.thinking import Thought
 
 _REASONING = ("reasoning_content", "reasoning", "thinking")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_darwin.runtime.thinking import Thought as Thought  # noqa: PLC0414 - of this page, too
+from langchain_darwin.runtime.text.thinking import Thought as Thought  # noqa: PLC0414 - of this page, too
 
 _SHARE = 0.5  # of the tokens of an answer that thinking may take, so that what must be written has room
 _CHARACTERS = 3  # of a token of prose, on the low side; what is left over is free for the answer

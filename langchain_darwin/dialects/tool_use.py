@@ -15,7 +15,7 @@ from langchain_darwin.dialects.structured_output import OutputFormat, output_for
 from langchain_darwin.dialects.thinking import Thought, after_thinking
 from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.policies.base import Constraint, Conversation
-from langchain_darwin.runtime.unicode_text import well_formed
+from langchain_darwin.runtime.text.unicode_text import well_formed
 
 ARGUMENTS = frozenset({"tools", "tool_choice", "strict", "parallel_tool_calls", "response_format"})
 """Arguments of a call that `tool_use` reads."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import TemplateError
 
 from langchain_darwin.errors import InvalidRequestError, first_line
-from langchain_darwin.inference.chat_forms import Turn, forms
-from langchain_darwin.inference.control_tokens import ControlTokens
-from langchain_darwin.inference.tagged_text import Tagged
+from langchain_darwin.inference.prompts.chat_forms import Turn, forms
+from langchain_darwin.inference.prompts.control_tokens import ControlTokens
+from langchain_darwin.inference.prompts.tagged_text import Tagged
 from langchain_darwin.runtime.forks import PerProcess
-from langchain_darwin.runtime.unicode_text import well_formed
+from langchain_darwin.runtime.text.unicode_text import well_formed
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

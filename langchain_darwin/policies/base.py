@@ -14,8 +14,8 @@ from typing import Any, Literal, Protocol, runtime_checkable
 from langchain_darwin.errors import ConfigurationError
 from langchain_darwin.inference.chat_codec import Conversation as Conversation  # noqa: PLC0414 - part of the protocol
 from langchain_darwin.runtime.ranges import check_range
-from langchain_darwin.runtime.thinking import Thought
-from langchain_darwin.runtime.unicode_text import well_formed
+from langchain_darwin.runtime.text.thinking import Thought
+from langchain_darwin.runtime.text.unicode_text import well_formed
 
 FinishReason = Literal["stop", "length", "timeout"]
 """Why a text ended: an end token or stop string, its token or context limit, or the deadline."""

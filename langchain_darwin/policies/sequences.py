@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from langchain_darwin.errors import DarwinError, PolicyError
 from langchain_darwin.policies.base import Codec, Constraint, FinishReason, Growth, Job, OnTokens, Sampling
-from langchain_darwin.runtime.stop_strings import completes
+from langchain_darwin.runtime.text.stop_strings import completes
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.grammar.matcher import CompiledGrammar, Matcher

@@ -16,7 +16,7 @@ from langchain_darwin.policies.base import Codec, FinishReason, Growth, Job, OnT
 from langchain_darwin.policies.job_checks import check_job
 from langchain_darwin.runtime.fingerprints import digest
 from langchain_darwin.runtime.ranges import check_range
-from langchain_darwin.runtime.stop_strings import completes
+from langchain_darwin.runtime.text.stop_strings import completes
 from langchain_darwin.testing.word_codec import END, ROLES, WordCodec
 from langchain_darwin.testing.word_model import WORDS, draw, likelihood, log_sum_exp, without_end, word_logits
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from langchain_darwin.runtime.unicode_text import well_formed
+from langchain_darwin.runtime.text.unicode_text import well_formed
 
 NAMES = ("name", "function_name", "tool_name", "tool", "function", "action")
 ARGUMENTS = ("arguments", "parameters", "args", "params", "input", "kwargs", "tool_input", "action_input")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from langchain_darwin.runtime.thinking import MARKS
+from langchain_darwin.runtime.text.thinking import MARKS
 
 _BY_LENGTH = frozenset({"longrope", "su", "dynamic"})  # ways of rotary scaling that depend on the length
 _NO_LIMIT = 10**9  # tokenizers write 1e30 for "unknown"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langchain_darwin.errors import ConfigurationError
-from langchain_darwin.runtime.thinking import thought_end
+from langchain_darwin.runtime.text.thinking import thought_end
 
 if TYPE_CHECKING:
     from langchain_darwin.policies.base import Codec, Proposal

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from langchain_darwin.policies.base import Codec, FinishReason, Growth, Sampling
-from langchain_darwin.runtime.stop_strings import completes, cut
+from langchain_darwin.runtime.text.stop_strings import completes, cut
 from langchain_darwin.search.vocabulary.beam import Beam
 
 

@@ -20,8 +20,8 @@ from langchain_darwin.dialects.dialect import dialect_of
 from langchain_darwin.dialects.structured_output import output_format
 from langchain_darwin.errors import DarwinError
 from langchain_darwin.inference.chat_codec import ChatCodec
-from langchain_darwin.runtime.thinking import thought_end
-from langchain_darwin.runtime.unicode_text import well_formed, well_formed_messages
+from langchain_darwin.runtime.text.thinking import thought_end
+from langchain_darwin.runtime.text.unicode_text import well_formed, well_formed_messages
 from tests.chat_templates import TEMPLATES
 from tests.tiny_models import tiny_tokenizer
 from tests.unit_tests.dialects import test_thinking, test_tool_use

@@ -8,7 +8,7 @@ from transformers import PreTrainedTokenizerFast
 
 from langchain_darwin.errors import InvalidRequestError
 from langchain_darwin.inference.chat_codec import ChatCodec, end_of_turn_id
-from langchain_darwin.runtime.unicode_text import well_formed
+from langchain_darwin.runtime.text.unicode_text import well_formed
 from tests.chat_templates import BRANCHES, LLAMA3, PHI, QWEN3, TEMPLATES
 from tests.codec_contract import CodecContract, assistant, system, user
 from tests.tiny_models import CHATML, GEMMA, MISTRAL, tiny_tokenizer

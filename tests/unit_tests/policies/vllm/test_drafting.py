@@ -13,7 +13,7 @@ from langchain_darwin.policies.sequences import Submission, open_sequence
 from langchain_darwin.policies.vllm.drafting import RemoteSequence, Service, Spent
 from langchain_darwin.policies.vllm.prefetched import PrefetchedTokens
 from langchain_darwin.policies.vllm.requests import Piece
-from langchain_darwin.runtime.thinking import Thought
+from langchain_darwin.runtime.text.thinking import Thought
 from langchain_darwin.testing.word_codec import WordCodec
 
 CODEC = WordCodec()

@@ -1,6 +1,6 @@
 """A conversation in ever more changed forms."""
 
-from langchain_darwin.inference.chat_forms import forms
+from langchain_darwin.inference.prompts.chat_forms import forms
 from tests.codec_contract import assistant, system, user
 
 

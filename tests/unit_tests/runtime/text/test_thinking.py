@@ -2,7 +2,7 @@
 
 import pytest
 
-from langchain_darwin.runtime.thinking import Thought, thought_end
+from langchain_darwin.runtime.text.thinking import Thought, thought_end
 
 BEGINS = Thought("<think>", "</think>")
 OPENED = Thought("", "</think>")

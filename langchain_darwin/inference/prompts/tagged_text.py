@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from langchain_darwin.runtime.thinking import thought_end
+from langchain_darwin.runtime.text.thinking import thought_end
 
 _TAG = re.compile(r"zq\d+[be]z")
 _SHOWN = 60  # characters of a text in a message

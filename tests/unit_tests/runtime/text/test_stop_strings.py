@@ -4,8 +4,8 @@ from itertools import pairwise
 
 import pytest
 
-from langchain_darwin.runtime.stop_strings import completes, cut
-from langchain_darwin.runtime.thinking import Thought
+from langchain_darwin.runtime.text.stop_strings import completes, cut
+from langchain_darwin.runtime.text.thinking import Thought
 
 THOUGHT = Thought("<think>", "</think>")
 

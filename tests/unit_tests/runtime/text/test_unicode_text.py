@@ -3,7 +3,7 @@
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 
-from langchain_darwin.runtime.unicode_text import well_formed, well_formed_messages
+from langchain_darwin.runtime.text.unicode_text import well_formed, well_formed_messages
 
 
 @pytest.mark.parametrize(

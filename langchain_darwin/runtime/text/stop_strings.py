@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from langchain_darwin.runtime.thinking import Thought
+from langchain_darwin.runtime.text.thinking import Thought
 
 
 def cut(text: str, stops: Sequence[str], thought: Thought | None = None) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from langchain_darwin.inference.control_tokens import ControlTokens
+from langchain_darwin.inference.prompts.control_tokens import ControlTokens
 
 CONTROL = ControlTokens(["<|a|>", "|a|", "\n", " ", "<s>"])
 
