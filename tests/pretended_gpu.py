@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
-torch.inference_mode = lambda mode=True: torch.no_grad()  # composite operators are then seen as what they are made of
+torch.inference_mode = lambda mode=True: torch.no_grad()  # type: ignore[assignment, misc]  # composite operators are then seen as what they are made of
 _setup_privateuseone_for_python_backend("gpu")
 
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode  # noqa: E402
@@ -160,8 +160,8 @@ def _tolist(tensor: Any) -> Any:
     return [[next(_fresh) % 90_000 + 1000 for _ in drawn], *others]
 
 
-torch.nn.functional.scaled_dot_product_attention = _attention
-FakeTensor.tolist = _tolist
+torch.nn.functional.scaled_dot_product_attention = _attention  # type: ignore[assignment]
+FakeTensor.tolist = _tolist  # type: ignore[assignment]
 
 
 class Codec:

@@ -147,7 +147,7 @@ LASTING = {
 @pytest.mark.parametrize("what", LASTING)
 def test_faults_that_last_are_errors_that_name_the_address_and_lose_nothing(server, chat, tried, what):
     with faulty_peer(server.base_url) as peer, nothing_left(server.running):
-        peer.always = LASTING[what]
+        peer.always = LASTING[what]  # type: ignore[assignment]
         endpoint = Classify("another-model" if what == "another model" else NAME)
         reward = remote(peer.base_url, endpoint, request_timeout=0.3, retries=1)
         with pytest.raises(RewardError, match=re.escape(f"{peer.base_url}/classify")) as caught:

@@ -141,7 +141,7 @@ class TestScope:
                 model.invoke(QUESTION, search=BestOfN(n=2))
         canceller.result(PATIENCE)
         assert caught.value.best is None
-        assert caught.value.trace[-1]["type"] == "Failed"
+        assert caught.value.trace[-1]["type"] == "Failed"  # type: ignore[misc]
         assert isinstance(caught.value, (DarwinError, CancelledError))
 
     def test_a_judge_that_asks_the_policy_is_cut_short(self, policy):

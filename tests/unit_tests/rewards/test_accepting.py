@@ -95,7 +95,7 @@ def test_everything_accepted_gives_the_same_scores_in_both_drivers(accepted: Any
 def test_a_judging_chain_sees_the_conversation_and_the_response() -> None:
     prompt = ChatPromptTemplate.from_messages([("placeholder", "{messages}"), ("human", "Rate: {response}")])
     seen = []
-    chain = prompt | RunnableLambda(lambda value: seen.append(value.to_messages()) or 1.0)
+    chain = prompt | RunnableLambda(lambda value: seen.append(value.to_messages()) or 1.0)  # type: ignore[misc]
 
     assert as_reward(chain).score(MESSAGES, RESPONSES[:1]) == [1.0]
     assert [message.type for message in seen[0]] == ["system", "human", "human"]

@@ -42,7 +42,7 @@ def test_errors_are_told_apart_without_httpx():
 def waits(longest, attempt, error):
     """Fifty waits after that attempt, which failed with `error`."""
     state = tenacity.RetryCallState(None, None, (), {})
-    state.attempt_number, state.outcome = attempt, Future()
+    state.attempt_number, state.outcome = attempt, Future()  # type: ignore[assignment]
     state.outcome.set_exception(error)
     return [retry_wait(longest)(state) for _ in range(50)]
 

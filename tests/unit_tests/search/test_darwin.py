@@ -74,7 +74,7 @@ class TestFields:
         assert Darwin() == Darwin()
         assert Darwin() != Darwin.paper()
         with pytest.raises(FrozenInstanceError):
-            Darwin().keep = 1
+            Darwin().keep = 1  # type: ignore[misc]
 
     def test_paper(self):
         assert asdict(Darwin.paper()) == {

@@ -178,7 +178,7 @@ class TestScripts:
 
 def test_identity_tells_scripts_apart():
     said = ["a", "b"]
-    one, other = (ScriptedPolicy(lambda chat, tools, text=text: text) for text in said)
+    one, other = (ScriptedPolicy(lambda chat, tools, text=text: text) for text in said)  # type: ignore[misc]
     assert json.dumps(one.identity()) != json.dumps(other.identity())
     assert ScriptedPolicy().identity() == ScriptedPolicy().identity() != ScriptedPolicy(length=9).identity()
 

@@ -187,7 +187,7 @@ def test_faults_that_last_are_errors_that_name_the_address_and_lose_nothing(serv
             if isinstance(event, Scored) and what == "refused":
                 peer.down()
             elif isinstance(event, Scored):
-                peer.always = PASSING[what]
+                peer.always = PASSING[what]  # type: ignore[assignment]
 
         failed = failure(chat(peer.base_url, max_retries=1, request_timeout=3.0, on_search_event=fail))
         assert (failed.kind, peer.base_url in failed.text) == (PolicyError, True)

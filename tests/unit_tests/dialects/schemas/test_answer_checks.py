@@ -45,7 +45,7 @@ def test_text(text, valid):
     ],
 )
 def test_calls(settings, message, valid):
-    assert tool_use({"tools": [TOOL], **settings}).checks()(message) is valid
+    assert tool_use({"tools": [TOOL], **settings}).checks()(message) is valid  # type: ignore[misc]
 
 
 def test_nothing_is_checked_where_nothing_is_enforced():

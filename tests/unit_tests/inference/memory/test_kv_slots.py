@@ -213,7 +213,7 @@ def test_long_prefixes_are_computed_in_pieces(model, monkeypatch):
 def test_a_failed_forward_leaves_memory_as_it_was(llama):
     store = KVSlots(llama, 8)
     rows, _ = store.open([TEXT[:30], OTHER[:20]])
-    forward, store._passes._forward = store._passes._forward, lambda *_: 1 / 0
+    forward, store._passes._forward = store._passes._forward, lambda *_: 1 / 0  # type: ignore[assignment]
     with pytest.raises(ZeroDivisionError):
         store.open([(*TEXT[:30], 5, 6), OTHER[100:140]])
     with pytest.raises(ZeroDivisionError):

@@ -12,7 +12,7 @@ from tests.noise import Noise
 
 
 class TestTiny(GrammarContract):
-    limits = (160,)  # its tokens are single letters, or little more
+    limits = (160,)  # type: ignore[assignment]  # its tokens are single letters, or little more
 
     @pytest.fixture(scope="class")
     @classmethod

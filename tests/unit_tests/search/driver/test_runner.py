@@ -80,7 +80,7 @@ def test_watched_tokens_are_those_of_the_beams():
     drawn = {0: (), 1: ()}
     for event in run.run():
         if isinstance(event, TokensDrawn):
-            drawn[event.beam] += event.tokens
+            drawn[event.beam] += event.tokens  # type: ignore[assignment]
     assert drawn == {beam.id: beam.tokens for beam in run.ledger.beams.values()}
 
 
