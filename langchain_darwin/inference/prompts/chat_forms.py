@@ -15,8 +15,8 @@ _KNOWN = ("system", "user", "assistant", "tool")
 def forms(turns: Turns) -> Iterator[Turns]:
     """Yield the conversation as it is, then ever more changed towards what strict templates take.
 
-    Text stays in its order and nothing is added. Turns of one role are joined, system texts and those of unknown
-    roles become a user's, an assistant's calls become turns of their own, texts become lists of one text part.
+    Text stays in its order and nothing is added. Turns of one role are joined. System texts and those of
+    unknown roles become a user's. An assistant's calls become turns of their own. Texts become lists of one part.
     """
     seen: list[Turns] = []
     for content in (_as_it_is, in_parts):

@@ -2,7 +2,7 @@
 
 Every text of a conversation is put between two tags, words that no template changes, and the tagged conversation is
 rendered beside the real one. A tag that is missing then says which text is. Looking for the texts themselves would
-not do: templates strip, escape and indent them, and a short text may be found by chance.
+not do: templates strip, escape and indent them, and a short text may occur elsewhere.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from langchain_darwin.runtime.text.thinking import thought_end
 
 _TAG = re.compile(r"zq\d+[be]z")
 _SHOWN = 60  # characters of a text in a message
-_NO_CHANCE = 24  # characters that are not in a prompt by chance
+_LONG_ENOUGH = 24  # characters; a text as long occurs nowhere else in a prompt
 
 
 class Tagged:
     """A conversation and its tools, each text between tags.
 
-    Text that templates leave out with good reason is not tagged: reasoning of earlier turns, names of speakers, ids of
-    calls, and of tools' schemas all but names and descriptions.
+    Text that templates leave out with good reason is not tagged. That is reasoning of earlier turns, names of
+    speakers, ids of calls, and all of a tool's schema but names and descriptions.
 
     Attributes:
         turns: The conversation.
@@ -48,8 +48,8 @@ class Tagged:
         return None
 
     def _is_in(self, prompt: str, text: str) -> bool:
-        """True if a text that is not found by chance is in a prompt as often as it was said."""
-        return len(text) >= _NO_CHANCE and prompt.count(text) >= sum(text in other for _, other in self._texts)
+        """True if a text too long to occur elsewhere is in a prompt as often as it was said."""
+        return len(text) >= _LONG_ENOUGH and prompt.count(text) >= sum(text in other for _, other in self._texts)
 
     def _turn(self, place: str, turn: Mapping[str, Any]) -> dict[str, Any]:
         skip = thought_end if turn.get("role") == "assistant" else _nothing

@@ -25,8 +25,8 @@ def test_every_kind_of_message_has_its_turn():
             HumanMessage("1 + 1?", name="ada"),
             AIMessage("", tool_calls=[call]),
             ToolMessage("2", tool_call_id="call_1", name="add"),
-            FunctionMessage("3", name="old"),  # type: ignore[call-arg]
-            ChatMessage("noted", role="critic"),  # type: ignore[call-arg]
+            FunctionMessage(content="3", name="old"),
+            ChatMessage(content="noted", role="critic"),
             AIMessage("Two."),
         ]
     ) == [

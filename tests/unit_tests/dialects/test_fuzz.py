@@ -9,6 +9,7 @@ import functools
 import html
 import json
 import os
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -92,7 +93,7 @@ messages = st.one_of(
         AIMessage, texts, tool_calls=st.lists(calls, max_size=2), invalid_tool_calls=st.lists(unread, max_size=1)
     ),
     st.builds(ToolMessage, contents(blocks), tool_call_id=idents, status=st.sampled_from(["success", "error"])),
-    st.builds(lambda text: ChatMessage(text, role="critic"), texts),
+    st.builds(lambda text: ChatMessage(content=text, role="critic"), texts),
 )
 tools = st.builds(
     lambda name, about, key: {
@@ -116,7 +117,7 @@ def codec_of(template):
 
 def encoded(template, history, offered, wanted):
     codec = codec_of(template)
-    turns = to_conversation(well_formed_messages(history))
+    turns: Any = to_conversation(well_formed_messages(history))
     if wanted:
         turns = output_format({"type": "json_schema", "json_schema": {"schema": wanted}}).instruct(turns)
     return dialect_of(codec).codec(codec, marked=True).encode_chat(turns, offered)
