@@ -42,8 +42,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         Nothing beyond `pip install`: without `model` it uses the embedded SmolLM2-135M-Instruct.
 
     Key init args:
-        model: Hub id or folder of a Hugging Face causal chat model, "vllm+http://host:8000/served-name" for one on a
-            vLLM server, a `Policy`, or None for the embedded model.
+        model: Hub id or folder of a Hugging Face causal chat model, a `Policy`, or None for the embedded model.
+            "vllm+http://host:8000/served-name" is a model on a vLLM server.
         reward: The measure of a good answer. It is a function `(messages, responses) -> list[float]`, a reward
             object, a Hugging Face reward-model id, or a list of rewards with weights. "self" is the policy's own
             judgement, which is weak on small models.
@@ -77,9 +77,10 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
 
     Response metadata:
         `model_name`, `finish_reason` and `darwin`: the search's name, seed, reward, rounds, replacements, tokens by
-        kind, judged texts and seconds, all JSON-able. `finish_reason` is "stop", "tool_calls", "length" (also for a
-        call or JSON that is valid, but had to be closed at the token limit), or "timeout" and "budget" when a limit
-        cut the search short. `usage_metadata` counts every policy token of the search.
+        kind, judged texts and seconds, all JSON-able. `finish_reason` is "stop", "tool_calls", "length",
+        "timeout" or "budget". It is "length" also for a call or JSON that is valid, but had to be closed at the token
+        limit. "timeout" and "budget" name the limit that cut the search short. `usage_metadata` counts every policy
+        token of the search.
     """
 
     def _generate(
@@ -206,8 +207,8 @@ class ChatDarwin(BatchedAtOnce, ResolvedOnce):
         """This model with answers that follow a schema, enforced while decoding.
 
         Args:
-            schema: A Pydantic class, a dataclass or another type (`list[int]`, a union, an enum), whose instances
-                come back, or a TypedDict or JSON Schema, for dicts.
+            schema: A Pydantic class, a dataclass or another type (`list[int]`, a union, an enum), of which an
+                instance is returned. For a TypedDict or JSON Schema a dict is returned.
             method: "json_schema" has the model answer with JSON, "function_calling" call a tool. "json_mode" is
                 "json_schema", but needs no schema: any JSON object will then do.
             include_raw: Give a dict of `raw` (the message), `parsed` and `parsing_error` instead; nothing is raised.

@@ -74,8 +74,8 @@ def output_format(value: Any) -> OutputFormat | None:
     """Return the format that a `response_format` asks for.
 
     Args:
-        value: None, a class or another type, a JSON Schema, or a dict in the form of OpenAI's chat completions or
-            responses, or of servers that give `json_object` a `schema`.
+        value: None, a class or another type, a JSON Schema, or a dict in one of three forms. They are those of
+            OpenAI's chat completions, of OpenAI's responses, and of servers that give `json_object` a `schema`.
 
     Raises:
         InvalidRequestError: It is none of these.

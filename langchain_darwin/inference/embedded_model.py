@@ -40,8 +40,8 @@ def resolve_model(model: str | os.PathLike[str] | None) -> str | Path:
     """Say where to load a model from.
 
     Args:
-        model: A hub id, a folder, or None for the embedded model. That is its hub id when it is in the local hub
-            cache already, else the copy in the wheel, else its hub id for a download.
+        model: A hub id, a folder, or None for the embedded model. For None, its hub id is returned if the local
+            hub cache holds it. Otherwise it is the copy in the wheel, else the hub id for a download.
 
     Returns:
         A folder or a hub id, as `from_pretrained` takes it.
@@ -70,8 +70,8 @@ def embedded_model_path() -> Path:
 
     It holds `config.json`, `generation_config.json`, `model.safetensors` and the tokenizer with its chat
     template. The weights are bfloat16, half the disk of float32. Rounding them moves the distribution of the
-    next token by 6e-5 nats (mean KL divergence over 500 greedy tokens, float32 arithmetic; the likeliest
-    token is the same in 99.2 %). Computing in bfloat16 moves it by 9e-4.
+    next token by 6e-5 nats (mean KL divergence over 500 greedy tokens, float32 arithmetic). The likeliest
+    token remains the same in 99.2 %. Computing in bfloat16 moves the distribution by 9e-4 nats.
 
     Raises:
         ModelNotFound: The wheel is not installed.

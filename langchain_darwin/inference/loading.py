@@ -39,8 +39,8 @@ class LoadedModel:
         device: Where the weights are.
         dtype: Of the weights.
         end_ids: Token ids that end a response: of the generation config, the tokenizer and the chat template.
-        ragged: Whether all layers keep plain keys and values (full or sliding attention), and rows of different
-            lengths that share one cache get the numbers that each gets alone.
+        ragged: Whether rows of different lengths that share one cache get the numbers that each gets alone. It is
+            True only if all layers keep plain keys and values (full or sliding attention).
     """
 
     model: Any

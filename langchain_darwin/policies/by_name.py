@@ -35,7 +35,7 @@ def policy_named(
         api_key: Of a server; local models need none.
         max_retries: Of requests to a server; None for the policy's own default.
         engine: "vllm" or "transformers" for a model in this process. "auto" takes vLLM where it is installed for a
-            GPU that is there, unless the model is the embedded one or `device` is not that GPU.
+            GPU that is there. It takes transformers for the embedded model, and if `device` is not that GPU.
         engine_options: Of vLLM's engine; see `VLLMPolicy`.
         **local: Other arguments of `TransformersPolicy`, for models that run here.
 

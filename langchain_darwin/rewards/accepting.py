@@ -44,9 +44,9 @@ def as_reward(
     - a callable `(messages, responses) -> list of numbers`, plain or `async`;
     - a function of one response, decorated with `@per_response`;
     - a LangChain chat model, which becomes a `Judge` with the usual criteria;
-    - a LangChain `Runnable` that turns `{"messages": [...], "response": AIMessage}` into a number, a text
-      that is a number, or a dict or Pydantic object with a `score` (a chain that ends in a judging chat
-      model, say);
+    - a LangChain `Runnable`, such as a chain that ends in a judging chat model. It turns
+      `{"messages": [...], "response": AIMessage}` into a number, a text that is a number, or a dict or Pydantic
+      object with a `score`;
     - `trl_reward(fn, **columns)` for a TRL/GRPO reward function;
     - a list of these, or of `(weight, reward)` pairs: their weighted sum;
     - `"self"` for `SelfReward()`; any other string is a model for `RewardModel`;
@@ -107,14 +107,14 @@ def trl_reward(function: Callable[..., Any], /, *, conversational: bool = True, 
     It is called as TRL does: `prompts` holds the conversation once per response, `completions` the responses.
     `completion_ids` is passed if the function takes it, also by `**kwargs`; `log_extra`, `log_metric` and
     `trainer_state` if it names them. There is no trainer: what is logged goes nowhere, and the state is that of a
-    training that has not begun. None in the answer,
-    TRL's "not applicable", counts as 0.0, which is what it adds to TRL's sum of rewards. As in TRL it sees finished
-    answers only, unless `as_reward(trl_reward(...), partial=True)` says otherwise.
+    training that has not begun. None in the answer, TRL's "not applicable", counts as 0.0, which is what it adds to
+    TRL's sum of rewards. As in TRL it sees finished answers only, unless `as_reward(trl_reward(...), partial=True)`
+    says otherwise.
 
     Args:
         function: The reward function.
         conversational: True passes each prompt as a list of messages, and each completion as a list of one assistant
-            message, all dicts with `role` and `content`. False passes both as texts.
+            message. The messages are dicts with `role` and `content`. False passes both as texts.
         **columns: The other columns of the data set. Each is passed as a list with its value once per response.
     """
     from langchain_darwin.rewards.trl import AsyncTrlJudge, TrlJudge

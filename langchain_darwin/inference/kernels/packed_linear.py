@@ -3,7 +3,7 @@
 oneDNN multiplies matrices in a blocked layout. A plain `nn.Linear` in bfloat16 has its weight reordered in every
 forward pass. For the few rows of a decode batch that costs as much as the product itself (docs/performance.md).
 
-In float32 a plain layer goes to MKL, which for 5 to 15 rows takes up to three times longer than oneDNN on a packed
+In float32 a plain layer goes to MKL. For 5 to 15 rows it takes up to three times longer than oneDNN on a packed
 weight. MKL also adds in an order that depends on the number of threads. oneDNN's order does not, so that a text does
 not depend on how many threads computed it. That lets `step_threads` choose their number by the clock.
 """

@@ -1,7 +1,7 @@
 """Attention of one new token a row, in bfloat16 on a CPU: an even number of queries for each head of keys.
 
 transformers passes the query heads that share keys to torch's attention as the rows of one matrix. For an odd number
-of them its bfloat16 kernel takes longer than for one more, for a single one twice as long as for two
+of them its bfloat16 kernel takes longer than for one more. For a single one it takes twice as long as for two
 (docs/performance.md). So one query is passed twice and its second result dropped, which is the same up to rounding.
 """
 

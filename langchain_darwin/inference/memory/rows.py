@@ -51,8 +51,8 @@ class RowStore(Protocol):
 
         Args:
             prefixes: Token ids, at least one each.
-            may_lag: Leave rows of which only the last token is missing `behind`: the next `step` computes it along
-                with the others' next tokens, which saves a forward pass.
+            may_lag: Leave rows of which only the last token is missing `behind`. The next `step` computes that token
+                along with the next tokens of the others, which saves a forward pass.
 
         Returns:
             The new rows in the order of `prefixes`, and float32 logits `[rows not behind, vocabulary]` of the token

@@ -150,10 +150,10 @@ class Grammars:
     def _usable(self, constraint: Constraint) -> torch.Tensor:
         """Return the mask of all tokens, less those that xgrammar wrongly lets into JSON strings.
 
-        Special tokens are left out unless the grammar names them. xgrammar takes them for their spelling, but they
+        Special tokens are left out unless the grammar names them. In xgrammar they match by their spelling, but they
         would vanish from the text when it is decoded. Control characters are left out of JSON, which must escape
-        them, and in a structural tag all but tabs and line breaks are. xgrammar allows them where a string has a
-        `minLength` or `maxLength`.
+        them. In a structural tag, all but tabs and line breaks are left out. A string with a `minLength` or
+        `maxLength` allows them in xgrammar.
         """
         usable = torch.ones(-(-self.vocab_size // _WORD) * _WORD, dtype=torch.bool)
         if constraint.kind == "json_schema":  # it is one line; a tag may have lines, and text with tabs

@@ -130,9 +130,9 @@ def draw(
 def uniforms(keys: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """Random numbers in [0, 1), float32 `[B]`: a hash of key and position.
 
-    The hash is the output function of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-    generators", OOPSLA 2014; constants by Stafford's variant 13), applied to the mixed key plus `position`
-    steps.
+    The hash is the output function of SplitMix64, with the constants of Stafford's variant 13. It is applied to
+    the mixed key plus `position` steps. Source: Steele, Lea and Flood, "Fast splittable pseudorandom number
+    generators", OOPSLA 2014.
     """
     mixed = _mix(_mix(keys) + positions * _signed(_GAMMA))
     return _shift(mixed, 64 - _UNIFORM_BITS).to(torch.float32) * 2.0**-_UNIFORM_BITS

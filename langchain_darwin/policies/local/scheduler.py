@@ -57,8 +57,8 @@ class Scheduler(Generic[_Request]):
     """Holds the requests that wait.
 
     Attributes:
-        limit: Most rows. Fewer after memory ran out, one more after each 256 steps that found enough, and without limit
-            for what comes when nothing is live and nothing waits.
+        limit: Most rows. It falls when memory runs out, and rises by one after each 256 steps that found enough.
+            There is no limit for what comes when nothing is live and nothing waits.
     """
 
     def __init__(self, portion: int = PORTION) -> None:

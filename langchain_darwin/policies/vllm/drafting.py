@@ -6,9 +6,10 @@ at which its request begins. Tokens beyond what was asked for are kept for the n
 An engine that draws each token by the seed and the token's index needs neither blocks nor tokens in advance.
 
 A grammar is followed by letting the server draft freely and taking the draft up to the first token that the grammar
-refuses. That token alone is drawn again among those allowed. A token t of probability p(t), Z being the probability of
-all allowed tokens, so comes with probability p(t) + (1 - Z) p(t) / Z = p(t) / Z, as from a masked distribution. (With
-top-k or top-p, the cut of the draft is made before the mask, and that of the second draw after it.)
+refuses. That token alone is drawn again among those allowed. Let Z be the probability of all allowed tokens. An allowed
+token t of probability p(t) then comes with probability `p(t) + (1 - Z) p(t) / Z = p(t) / Z`. That is its probability in
+a masked distribution. (With top-k or top-p, the cut of the draft is made before the mask, and that of the second draw
+after it.)
 """
 
 from __future__ import annotations

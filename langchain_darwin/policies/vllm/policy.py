@@ -64,7 +64,7 @@ class VLLMPolicy:
             of it are best for the periods of searches. Texts drawn at temperature 0 need none, nor do texts on an
             engine that draws by seed and index, as vLLM does on GPUs.
         engine: Settings of the engine in this process, or None. Its options are arguments of vLLM's `AsyncEngineArgs`
-            and two more: `lora`, a folder or hub id of an adapter, and `deterministic`, for numbers that do not
+            and two more. `lora` is a folder or hub id of an adapter. `deterministic` asks for numbers that do not
             depend on what else is in the batch.
     """
 

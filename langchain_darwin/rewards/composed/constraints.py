@@ -27,8 +27,8 @@ class Veto(MadeOfRewards):
 
     A constraint holds where its score reaches `threshold`. Every rule gives 1 where it is kept to, and so does
     a function that returns booleans. A constraint that may not judge unfinished text is left to the end. One
-    that may (`Matches` gives 0 until the expression is found) rules unfinished text out like any other, so wrap
-    it if it should wait: `as_reward(Matches(...), partial=False)`.
+    that may rules unfinished text out like any other: `Matches` gives 0 until the expression is found. Wrap it
+    if it should wait: `as_reward(Matches(...), partial=False)`.
 
     Attributes:
         reward: What ranks the answers that comply. It decides whether unfinished text is judged.
@@ -129,11 +129,14 @@ class Lexicographic(Composite):
 
     One real number, the same for the same text in any batch and round. Every reward but the last is cut to
     `bounds` and rounded to whole steps of its `tolerance`, so that level means the same step. "Within the
-    tolerance of each other" would not do, since it is no order (a ties with b, b with c, a beats c). With
-    steps `k_i` from 0 to `n_i` and the last reward as a fraction f in [0, 1] of its bounds, the score is
-    `k_1 + (k_2 + (... + f/2) / (n_3 + 1)) / (n_2 + 1)`, in units of the first tolerance: in
-    [0, n_1 + 1), strictly in that order. Numbers have 52 bits, so the steps of all rewards together may be at
-    most 2^40. Of the last reward, differences below `2 * product of steps * 2^-52` of its bounds are lost.
+    tolerance of each other" would not do, since it is no order (a ties with b, b with c, a beats c).
+
+    Let `k_i` be the steps, from 0 to `n_i`, and f the last reward as a fraction of its bounds, in [0, 1]. The
+    score is `k_1 + (k_2 + (... + f/2) / (n_3 + 1)) / (n_2 + 1)`, in units of the first tolerance. It is in
+    [0, n_1 + 1) and keeps strictly to that order.
+
+    Numbers have 52 bits, so the steps of all rewards together may be at most 2^40. Of the last reward,
+    differences below `2 * product of steps * 2^-52` of its bounds are lost.
 
     Attributes:
         rewards: The first first.

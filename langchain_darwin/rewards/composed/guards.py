@@ -1,7 +1,7 @@
 """Guards against over-optimisation: what a search finds if it looks hard enough at an imperfect reward.
 
 The harder one searches, the higher the reward and, past a point, the worse the answer (Gao et al., arXiv
-2210.10760): long texts, improbable texts and broken texts win. Each guard here wraps a reward, and can be
+2210.10760). Long texts, improbable texts and broken texts win. Each guard here wraps a reward, and can be
 wrapped by another.
 """
 
@@ -124,10 +124,10 @@ class NotDegenerate(Rule):
 
     Broken is text that
 
-    - repeats itself: more than `repetition` of its 3-grams of words occurred before, in at least 30 words, or
-      it ends in one and the same piece over and over, for 60 characters or more;
-    - is gibberish: at least 40 characters of which less than 40 % are letters, digits and white space, or more
-      than 5 % control characters and undecodable bytes;
+    - repeats itself: more than `repetition` of its 3-grams of words occurred before, in at least 30 words;
+    - repeats itself at its end: one and the same piece over and over, for 60 characters or more;
+    - is gibberish: at least 40 characters, of which less than 40 % are letters, digits and white space;
+    - is gibberish: at least 40 characters, of which more than 5 % are control characters and undecodable bytes;
     - is truncated: finished, but cut off by a limit of tokens or time.
 
     Unfinished text is judged the same way, except that it is never truncated.

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class Normalized(Composite):
-    """`(r(x, y) - mean) / std`: about 0 on average and seldom beyond 3, with a mean and a deviation that stand.
+    """`(r(x, y) - mean) / std`, with a fixed mean and deviation: about 0 on average and seldom beyond 3.
 
-    They never change during a search, on purpose. A search compares scores of different rounds with each
+    Both never change during a search, on purpose. A search compares scores of different rounds with each
     other, judges a text once, and must be the same run for the same seed. Statistics that moved with every
     batch would break all three, and would leak from one search into the next. So the running part is explicit:
     each `calibrated(samples)` gives a new reward, whose statistics are those of all samples so far.

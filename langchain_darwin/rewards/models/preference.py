@@ -67,8 +67,8 @@ class PreferenceReward:
     """`w . h(x, y)`, h the mean hidden state of the answer; any real number, about 0 on average.
 
     Differences are log-odds. Of two answers to one question, the one that scores d higher is preferred with
-    probability `1 / (1 + exp(-d))`, as far as the pairs it was fitted to go. It costs one prefill of the answer
-    through part of the model, of which text that was judged when it was shorter is remembered.
+    probability `1 / (1 + exp(-d))`. That is as good as the pairs it was fitted to. A score costs one prefill of the
+    answer through part of the model. The part that was judged when the text was shorter is remembered.
 
     Unfinished text is judged as if its turn ended there. A mean changes little by little as an answer grows, so the
     score of a beginning tells much of the final one. With `pooling="last"` it tells nothing (docs/rewards.md), and a

@@ -94,8 +94,8 @@ class Json:
     """Any endpoint that takes one answer as JSON and gives back JSON with a number in it.
 
     Attributes:
-        body: What to post. Texts in it that are "$conversation" (as text), "$messages" (as a list of role and
-            content, the answer not among them) or "$answer" stand for those.
+        body: What to post. Texts in it that are "$conversation", "$messages" or "$answer" are replaced by what they
+            name. The conversation comes as text. The messages come as a list of role and content, without the answer.
         score: Where the number is: keys and indices with dots between them, such as "data.0.score".
         path: Added to the reward's URL.
     """
