@@ -30,7 +30,7 @@ class TestJsonSchema(ChatModelIntegrationTests):
 
     @property
     def chat_model_params(self) -> dict[str, Any]:
-        return {"search": BestOfN(n=2), "reward": called, "seed": 5, "max_tokens": 32}
+        return {"search": BestOfN(n=2), "reward": called, "seed": 5, "max_tokens": 64}
 
     @property
     def model_override_value(self) -> str:

@@ -92,6 +92,7 @@ class TransformersPolicy:
     @property
     def context_length(self) -> int:
         """Most tokens of prompt and response together."""
+        self._running()  # it asks the system how much memory is free, which an event loop's `submit` must not wait for
         return self._load().context_length
 
     @property
