@@ -12,12 +12,6 @@ from benchmarks.structure import Module, Structure, length, nesting, ninth_decil
 
 ROOT = Path(__file__).parents[2]
 
-# Entries only ever leave this set.
-ONE_NAME_TWO_CLASSES: set[str] = set()
-
-# Still longer than 300 lines; entries only ever leave this set.
-TOO_LONG = {"inference/memory/kv_slots.py"}
-
 
 @pytest.fixture(scope="module")
 def structure():
@@ -45,7 +39,7 @@ def test_rewards_import_nothing_of_policies_but_the_protocol(structure):
 
 def test_no_file_has_more_than_300_lines(structure):
     long = {module.path.as_posix() for module in structure.modules if module.lines > 300}
-    assert long - TOO_LONG == set()
+    assert long == set()
 
 
 def test_functions_are_short_and_flat(structure):
@@ -110,4 +104,4 @@ def test_a_class_name_means_one_thing(structure):
     named = Counter(
         node.name for module in structure.modules for node in module.tree.body if type(node) is ast.ClassDef
     )
-    assert {name for name, count in named.items() if count > 1} == ONE_NAME_TWO_CLASSES
+    assert {name for name, count in named.items() if count > 1} == set()
