@@ -58,8 +58,8 @@ def resolve_model(model: str | os.PathLike[str] | None) -> str | Path:
         return embedded_model_path()
     if _offline():
         raise ModelNotFound(
-            "model=None needs the embedded model, which is neither installed nor in the local cache, while "
-            f"HF_HUB_OFFLINE forbids its download: {HOW_TO_INSTALL}, or unset HF_HUB_OFFLINE to download "
+            "model=None needs the embedded model, which is neither installed nor in the local cache; "
+            f"HF_HUB_OFFLINE forbids its download; {HOW_TO_INSTALL}, or unset HF_HUB_OFFLINE to download "
             f"{HUB_ID}, or pass model= the folder of a chat model."
         )
     return HUB_ID

@@ -114,7 +114,7 @@ class Pretrained:
                 raise
             msg = (
                 f"{self.called} does not fit into the memory of {device}; free what else holds memory there (a reward "
-                "model, another process), take a smaller or quantised model, or spread it over several GPUs with "
+                "model, another process); take a smaller or quantised model; or spread it over several GPUs with "
                 "engine='vllm' and engine_options={'tensor_parallel_size': 2}"
             )
             raise PolicyError(msg) from error

@@ -37,8 +37,8 @@ class TransformersPolicy:
     Attributes:
         model: Hub id or folder; None for the embedded model.
         revision: Branch, tag or commit of a hub id.
-        dtype: "auto" (bfloat16 where the device computes in it natively, else float32) or a torch dtype's
-            name.
+        dtype: "auto" or a torch dtype's name. "auto" is bfloat16 where the device computes in it natively, float16 on
+            other GPUs, else float32.
         device: "auto" (the first of cuda, mps and cpu that there is) or a torch device's name.
         trust_remote_code: Run Python code that comes with the model.
         max_rows: Most texts decoded at a time; others wait. Policies that share a model share the first

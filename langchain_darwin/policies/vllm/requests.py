@@ -152,7 +152,7 @@ def _read_choice(choice: Mapping[str, Any]) -> Piece:
     if "token_ids" not in choice:
         msg = (
             "the server's answer has no `token_ids`; it must be a vLLM server that knows `return_token_ids`, as "
-            "0.32 does, or what stands between must let it through"
+            "0.32 does, or a proxy between must let it through"
         )
         raise UnsupportedModelError(msg)
     tokens = tuple(map(int, choice["token_ids"]))

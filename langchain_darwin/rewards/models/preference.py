@@ -41,7 +41,7 @@ class Backbone:
         layer: How many of its layers the text goes through.
         pooling: "mean" over the hidden states of an answer's tokens, or the one at its end, "last".
         revision: Branch, tag or commit of a hub id.
-        dtype: "auto" is bfloat16 where the device computes in it natively, else float32.
+        dtype: "auto" is bfloat16 where the device computes in it natively, float16 on other GPUs, else float32.
         device: "auto" is the first of cuda, mps and cpu that this machine has.
         trust_remote_code: Run Python code that comes with the model.
     """

@@ -40,7 +40,7 @@ class RewardModel:
         revision: Branch, tag or commit of a hub id.
         label: For a model with several labels, the one (number or name) whose log-odds against the others are
             the score. Models with a single output need none.
-        dtype: "auto" is bfloat16 where the device computes in it natively, else float32.
+        dtype: "auto" is bfloat16 where the device computes in it natively, float16 on other GPUs, else float32.
         device: "auto" is the first of cuda, mps and cpu that this machine has.
         batch_size: Most texts in one forward pass.
         trust_remote_code: Run Python code that comes with the model.
