@@ -56,6 +56,7 @@ def test_another_seed_gives_another_answer(embedded_policy):
     assert chat(embedded_policy).invoke(QUESTION).text != chat(embedded_policy, seed=4).invoke(QUESTION).text
 
 
+@pytest.mark.slow
 def test_the_published_method_runs_on_a_real_model(embedded_policy):
     paper = Darwin.paper()
     answer = chat(embedded_policy, search=paper, max_tokens=8, temperature=0.7).invoke(QUESTION)

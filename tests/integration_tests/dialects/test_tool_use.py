@@ -6,10 +6,13 @@ import json
 from typing import Literal
 
 import jsonschema
+import pytest
 from langchain_core.messages import HumanMessage
 
 from langchain_darwin import BestOfN, ChatDarwin
 from langchain_darwin.dialects.tool_use import definitions
+
+pytestmark = pytest.mark.slow
 
 
 def weather(city: str, days: int = 1) -> None:
