@@ -82,9 +82,9 @@ def prepare(settings: CallSettings, messages: Sequence[BaseMessage], run: Run | 
 
 def verify(settings: CallSettings) -> None:
     """Raise what `prepare` would raise about the settings, whatever the messages are."""
-    tool_use(_tools(settings))
     Sampling(**_drawn(settings))
     check_range("n", settings.n, low=1)
+    tool_use(_tools(settings))
     Budget(settings.timeout, settings.budget_tokens)
 
 

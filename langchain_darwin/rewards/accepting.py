@@ -164,6 +164,9 @@ def _named(name: str) -> JudgeFunction:
         return SelfReward()
     from langchain_darwin.rewards.models.reward_model import RewardModel
 
+    if not name.strip():
+        msg = f"reward={name!r} names no reward; pass 'self', a reward model's hub id or folder, or a function"
+        raise ConfigurationError(msg)
     return RewardModel(name)
 
 

@@ -247,3 +247,9 @@ def test_every_public_name_can_be_imported() -> None:
     assert rewards.Score is rewards.ScoreWithParts  # the former name
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         rewards.nothing  # noqa: B018
+
+
+@pytest.mark.parametrize("name", ["", " ", "\n"])
+def test_a_blank_name_is_refused_when_it_is_passed(name):
+    with pytest.raises(ConfigurationError, match="names no reward; pass 'self', a reward model's hub id or folder"):
+        as_reward(name)

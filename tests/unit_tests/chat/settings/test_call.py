@@ -314,7 +314,7 @@ class TestIdentity:
 
         model = chat(reward=Broken(), cache=InMemoryCache())
         assert model.invoke("hi").text == (await model.ainvoke("hi")).text
-        assert "has no identity" in caplog.text
+        assert "failed; a digest takes its place" in caplog.text
 
 
 class Weather(BaseModel):

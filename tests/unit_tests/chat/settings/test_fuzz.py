@@ -94,8 +94,9 @@ def invoke(setting):
 @examples(400)
 @given(st.dictionaries(st.sampled_from(FIELDS), things, min_size=1, max_size=2))
 def test_one_verdict_for_constructor_bind_and_call(setting):
-    if isinstance(setting.get("model"), str):
-        del setting["model"]  # a name is a model that is looked for when it is loaded
+    for name in ("model", "reward"):
+        if isinstance(setting.get(name), str) and (name == "model" or setting[name].strip()):
+            del setting[name]  # a name is a model that is looked for when it is loaded
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         built = verdict(lambda: ChatDarwin(**{**SHARED, **setting}))
